@@ -1,0 +1,26 @@
+# Installs the program, the library with its headers, and the shared libraries that came from wheels beside them.
+include(CMakePackageConfigHelpers)
+install(TARGETS kvlab EXPORT kvlabTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS kvlab-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kvlab FILES_MATCHING PATTERN "*.h" PATTERN "cli" EXCLUDE)
+install(DIRECTORY data/corpus DESTINATION ${CMAKE_INSTALL_DATADIR}/kvlab)
+install(CODE "
+  foreach(library \"$<TARGET_FILE:DNNL::dnnl>\" \"${GGML_BASE}\")
+    file(INSTALL \"\${library}\" DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}\" FOLLOW_SYMLINK_CHAIN)
+  endforeach()
+  file(GLOB models \"${KVLAB_DEPS_DIR}/models/*.gguf\")
+  foreach(model \${models})
+    file(REAL_PATH \"\${model}\" real)
+    file(INSTALL \"\${real}\" DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/kvlab/models\")
+  endforeach()")
+file(GLOB ggml_chain "${KVLAB_DEPS_DIR}/ggml/lib64/libggml-base.so*")
+install(FILES ${ggml_chain} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(EXPORT kvlabTargets NAMESPACE kvlab:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/kvlab)
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/kvlabConfig.cmake @ONLY CONTENT
+"include(CMakeFindDependencyMacro)
+find_dependency(nlohmann_json)
+include(\"\${CMAKE_CURRENT_LIST_DIR}/kvlabTargets.cmake\")
+")
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/kvlabConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/kvlabConfig.cmake ${CMAKE_BINARY_DIR}/kvlabConfigVersion.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/kvlab)
