@@ -1,7 +1,9 @@
 # Installs the program, the library with its headers, and the shared libraries that came from wheels beside them.
 include(CMakePackageConfigHelpers)
 install(TARGETS kvlab EXPORT kvlabTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS kvlab-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(TARGET kvlab-cli)
+  install(TARGETS kvlab-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
 install(DIRECTORY src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kvlab FILES_MATCHING PATTERN "*.h" PATTERN "cli" EXCLUDE)
 install(DIRECTORY data/corpus DESTINATION ${CMAKE_INSTALL_DATADIR}/kvlab)
 install(CODE "
