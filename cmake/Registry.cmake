@@ -23,7 +23,7 @@ function(kvlab_registry out)
     set(count 0)
     foreach(file ${files})
       get_filename_component(stem ${file} NAME_WE)
-      # A file with a leading part_ holds helpers of its folder; only files that define the object are listed.
+      # shared_*.cc hold what the files of a folder share; only files that define the object are listed.
       if(stem IN_LIST excluded OR stem MATCHES "^shared_")
         continue()
       endif()

@@ -2,6 +2,7 @@
 // policies that need the weights. Both read keys already rotated; scores, softmax and sums are in float.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -13,6 +14,9 @@
 namespace kvlab {
 
 inline constexpr int32_t kNever = std::numeric_limits<int32_t>::max();
+
+// What q . k is multiplied with: 1 / sqrt(head_dim).
+inline float attention_scale(int head_dim) { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
 
 // Entries of one KV head as they lie in memory: `count` rows of head_dim elements.
 struct EntrySpan {

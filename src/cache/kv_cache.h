@@ -1,0 +1,99 @@
+// The cache of one session: every layer and KV head of a model, under one method. attend() runs a layer's attention for a
+// block of new tokens exactly as if they came one by one, and keeps only what the method leaves.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cache/head_store.h"
+#include "cache/lifetimes.h"
+#include "cache/method.h"
+
+namespace kvlab {
+
+// evict_at per layer and KV head, by position: query i sees entry j iff j <= i < evict_at[j].
+struct LifetimeRecord {
+  int heads = 0;                               // KV heads per layer
+  std::vector<std::vector<int32_t>> evict_at;  // [layer * heads + head][position]
+  bool kept(int layer, int head, int64_t position, int64_t n) const {
+    return evict_at[static_cast<size_t>(layer) * heads + head][position] > n;
+  }
+};
+
+struct CacheOptions {
+  DType type = DType::kF32;
+  uint64_t document = 0;           // global index of the document, for random scores
+  bool record_lifetimes = false;
+  // Evicts what this record says instead of asking the method (tests of the law).
+  std::shared_ptr<const LifetimeRecord> imposed;
+};
+
+// A layer's block of new tokens. Row r is at position first + r. q: [rows][query_heads * head_dim]; k, v: [rows][kv_heads *
+// head_dim], keys rotated; all with their strides in floats. k and v are rounded to the cache's type in place.
+struct LayerBlock {
+  int layer = 0;
+  int64_t first = 0;
+  int rows = 0;
+  const float* q = nullptr;
+  float* k = nullptr;
+  float* v = nullptr;
+  int64_t q_stride = 0, kv_stride = 0;
+  const float* hidden = nullptr;  // [rows][hidden] after the input norm; null unless the method wants it
+  float* out = nullptr;           // [rows][query_heads * head_dim]
+  int64_t out_stride = 0;
+};
+
+class KvCache {
+ public:
+  KvCache(std::shared_ptr<const Method> method, CacheOptions options);
+  KvCache(KvCache&&) = default;
+  KvCache& operator=(KvCache&&) = default;
+  // Shares pages with this one; each copies what it changes.
+  KvCache fork() const { return KvCache(*this); }
+
+  const Method& method() const { return *method_; }
+  const CacheOptions& options() const { return options_; }
+
+  // All layers must be given the same blocks, in order.
+  void attend(const LayerBlock& block);
+  // The end of the context: a recipe with at=context acts now, once.
+  void end_context();
+
+  int64_t tokens() const { return tokens_; }
+  const HeadStore& store(int layer, int head) const { return stores_[index(layer, head)]; }
+  CacheBytes bytes() const;
+  int64_t peak_bytes() const { return peak_bytes_; }  // stored entries and the block in work, at its highest
+  int64_t live_entries() const;
+  EvictionCounts evictions() const { return counts_; }
+  // evicted_at()[n]: entries of all layers and heads that query n is the first not to see; size tokens() + 1 at most.
+  const std::vector<int64_t>& evicted_at() const { return evicted_at_; }
+  const LifetimeRecord& lifetimes() const { return record_; }
+
+ private:
+  struct Unit;  // KV heads that decide together, in the one-query path
+  KvCache(const KvCache&) = default;
+  size_t index(int layer, int head) const { return static_cast<size_t>(layer) * method_->shape.kv_heads + head; }
+
+  void attend_by_lifetimes(const LayerBlock& block);
+  void plan(const LayerBlock& block, int head, const float* scores, std::vector<int32_t>& evict_old,
+            std::vector<int32_t>& evict_new, EvictionCounts& counts) const;
+  void attend_by_weights(const LayerBlock& block);
+  void run_unit(const LayerBlock& block, int first_head, int heads, std::vector<std::pair<int32_t, int32_t>>& gone,
+                EvictionCounts& counts);
+  // The entry at `position` is not seen from query n on.
+  void note_eviction(int layer, int head, int64_t position, int64_t n);
+  void note_block(const LayerBlock& block);
+
+  std::shared_ptr<const Method> method_;
+  CacheOptions options_;
+  std::vector<HeadStore> stores_;  // [layer][head]
+  int64_t tokens_ = 0;
+  int64_t peak_bytes_ = 0;
+  int64_t allocated_ = 0;
+  EvictionCounts counts_;
+  std::vector<int64_t> evicted_at_;
+  LifetimeRecord record_;
+};
+
+}  // namespace kvlab

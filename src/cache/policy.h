@@ -1,0 +1,37 @@
+// When entries go, and which are protected: the budget's value, sinks, window and schedule of one method.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "cache/budget.h"
+#include "cache/scorer.h"
+
+namespace kvlab {
+
+struct Policy {
+  const BudgetInfo* budget = nullptr;  // null: nothing is ever evicted
+  double value = 0;
+  int64_t sinks = 0;
+  std::optional<int64_t> window;       // as written; else by rule
+  WindowRule rule = WindowRule::kUsual;
+  int64_t every = 1;                   // tokens between actions
+  bool at_context = false;             // acts once, at the end of the context
+
+  bool threshold() const { return budget && budget->threshold; }
+  // True when no entry can ever go.
+  bool neutral() const { return !budget || (budget->neutral && budget->neutral(value)); }
+  // Whether the budget acts after n tokens of a streaming session.
+  bool acts(int64_t n) const { return budget && !at_context && n % every == 0; }
+  // Newest tokens protected after n tokens.
+  int64_t window_at(int64_t n) const;
+  // Tokens protected after n tokens: the first `sinks` and the newest window_at(n).
+  int64_t protected_at(int64_t n) const;
+  // Entries of a KV head that may stay live after n tokens (budgets other than threshold).
+  int64_t limit_at(int64_t n) const;
+  bool is_protected(int64_t position, int64_t n) const {
+    return position < sinks || position >= n - window_at(n);
+  }
+};
+
+}  // namespace kvlab

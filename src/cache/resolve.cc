@@ -1,0 +1,292 @@
+// From a parsed recipe to a MethodSpec: looks parts up, checks every argument, fills in defaults.
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+
+#include "base/error.h"
+#include "cache/recipe.h"
+
+namespace kvlab {
+
+namespace {
+
+// "StreamingLLM", "streaming-llm" and "streaming_llm" are one name.
+std::string folded(const std::string& name) {
+  std::string result;
+  for (char c : name) {
+    if (c != '_' && c != '-') result += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return result;
+}
+
+template <typename Info>
+const Info* find_part(const std::vector<const Info*>& all, const std::string& name) {
+  for (const Info* info : all) {
+    if (folded(info->name) == folded(name)) return info;
+  }
+  return nullptr;
+}
+
+const FieldList& shared_fields() {
+  static const FieldList fields = {
+      int_field("sinks", {}, 0, 1 << 20, "first tokens that are never evicted"),
+      int_field("window", {}, 0, 1 << 30, "newest tokens that are protected"),
+      int_field("every", {}, 1, 1 << 30, "tokens between two actions of the budget"),
+      name_field("at", {}, {"context"}, "act once, at the end of the context, and never again"),
+      int_field("seed", {}, 0, int64_t{1} << 53, "seed of random scores"),
+      path_field("model", "folder of a learned scorer (config.json, model.safetensors)"),
+      real_field("compression_ratio", {}, 0, 1, "fraction evicted: the same as keep = 1 - compression_ratio"),
+  };
+  return fields;
+}
+
+bool is_no_compression(const std::string& name) {
+  const std::string key = folded(name);
+  return key == "none" || key == "nopress" || key == "baseline";
+}
+
+[[noreturn]] void unknown_method(const std::string& name) {
+  std::vector<std::string> known = {"none"};
+  for (const auto* info : registry_named()) known.push_back(info->name);
+  for (const auto* info : registry_scorers()) known.push_back(info->name);
+  for (const auto* info : registry_codecs()) known.push_back(info->name);
+  const std::string near = nearest_name(name, known);
+  throw UserError("unknown method '" + name + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
+                  " (`kvlab list` shows all)");
+}
+
+[[noreturn]] void unknown_parameter(const ScorerInfo& scorer, const std::string& key) {
+  std::vector<std::string> known;
+  for (const Field& field : scorer.fields) known.push_back(field.name);
+  for (const Field& field : shared_fields()) known.push_back(field.name);
+  for (const auto* budget : registry_budgets()) known.push_back(budget->name);
+  const std::string near = nearest_name(key, known);
+  throw UserError(scorer.name + " has no parameter '" + key + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?"));
+}
+
+void set_budget(MethodSpec& spec, const BudgetInfo* budget, double value) {
+  if (spec.policy.budget) {
+    throw UserError(spec.scorer->name + ": two budgets, '" + spec.policy.budget->name + "' and '" + budget->name +
+                    "'; give exactly one of threshold, keep, size, free_density");
+  }
+  spec.policy.budget = budget;
+  spec.policy.value = value;
+}
+
+const BudgetInfo* budget_named(const std::string& name) {
+  const BudgetInfo* budget = find_part(registry_budgets(), name);
+  KVLAB_CHECK(budget);
+  return budget;
+}
+
+// What a scorer part's arguments say; unset where they say nothing.
+struct Written {
+  std::optional<int64_t> sinks, window, every;
+};
+
+Written read_arguments(MethodSpec& spec, const RecipePart& part) {
+  Written written;
+  for (const auto& [key, text] : part.arguments) {
+    if (const Field* own = find_field(spec.scorer->fields, key)) {
+      spec.values.set(key, own->parse(text, part.name));
+      continue;
+    }
+    if (const BudgetInfo* budget = find_part(registry_budgets(), key); budget && budget->name == key) {
+      const Value value = budget->field.parse(text, part.name);
+      set_budget(spec, budget,
+                 std::holds_alternative<int64_t>(value) ? static_cast<double>(std::get<int64_t>(value))
+                                                        : std::get<double>(value));
+      continue;
+    }
+    const Field* shared = find_field(shared_fields(), key);
+    if (!shared) unknown_parameter(*spec.scorer, key);
+    const Value value = shared->parse(text, part.name);
+    if (key == "sinks") written.sinks = std::get<int64_t>(value);
+    if (key == "window") written.window = std::get<int64_t>(value);
+    if (key == "every") written.every = std::get<int64_t>(value);
+    if (key == "at") spec.policy.at_context = true;
+    if (key == "compression_ratio") {
+      const double ratio = std::holds_alternative<int64_t>(value) ? static_cast<double>(std::get<int64_t>(value))
+                                                                  : std::get<double>(value);
+      set_budget(spec, budget_named("keep"), 1 - ratio);
+    }
+    if (key == "seed") {
+      if (!spec.scorer->seeded) throw UserError(part.name + " draws no random numbers; leave 'seed' out");
+      spec.seed = static_cast<uint64_t>(std::get<int64_t>(value));
+      spec.seed_given = true;
+    }
+    if (key == "model") {
+      if (!spec.scorer->learned) throw UserError(part.name + " has no model; leave 'model' out");
+      spec.model_path = std::get<std::string>(value);
+    }
+  }
+  if (written.every && spec.policy.at_context) throw UserError(part.name + ": 'every' and 'at=context' exclude each other");
+  return written;
+}
+
+void default_budget(MethodSpec& spec, const Written& written, const RecipeDefaults& defaults) {
+  if (spec.policy.budget) return;
+  const ScorerInfo& scorer = *spec.scorer;
+  if (scorer.size_from_protection && (written.sinks || written.window)) {
+    const int64_t sinks = written.sinks.value_or(defaults.sinks.value_or(scorer.sinks));
+    const int64_t window = written.window.value_or(defaults.window.value_or(128));
+    set_budget(spec, budget_named("size"), static_cast<double>(std::max<int64_t>(1, sinks + window)));
+    spec.policy.window = window;
+    return;
+  }
+  for (const auto& [name, value] : defaults.thresholds) {
+    if (name == scorer.name) return set_budget(spec, budget_named("threshold"), value);
+  }
+  for (const auto& [name, value] : defaults.densities) {
+    if (name == scorer.name) return set_budget(spec, budget_named("free_density"), value);
+  }
+  if (scorer.name == "kvzap" && defaults.kvzap_threshold) {
+    return set_budget(spec, budget_named("threshold"), *defaults.kvzap_threshold);
+  }
+  set_budget(spec, budget_named("keep"), defaults.keep);
+}
+
+void default_protection(MethodSpec& spec, const Written& written, const RecipeDefaults& defaults) {
+  const ScorerInfo& scorer = *spec.scorer;
+  Policy& policy = spec.policy;
+  policy.rule = scorer.window;
+  policy.every = written.every.value_or(defaults.every);
+  const int64_t usual_sinks = policy.at_context ? scorer.context_sinks : scorer.sinks;
+  policy.sinks = written.sinks.value_or(defaults.sinks.value_or(usual_sinks));
+  if (policy.window) return;
+  if (written.window) {
+    policy.window = written.window;
+  } else if (defaults.window) {
+    policy.window = defaults.window;
+  } else if (policy.at_context) {
+    policy.window = scorer.context_window;
+  }
+}
+
+void check_budget(const MethodSpec& spec) {
+  const Policy& policy = spec.policy;
+  if (policy.threshold() && !spec.scorer->no_threshold.empty()) {
+    throw UserError(spec.scorer->name + " takes no threshold: " + spec.scorer->no_threshold +
+                    "; give keep, size or free_density");
+  }
+  if (policy.budget->name == "size" && policy.window) {
+    const auto size = static_cast<int64_t>(policy.value);
+    if (size < policy.sinks + *policy.window) {
+      throw UserError(spec.scorer->name + ": size=" + std::to_string(size) + " is below sinks + window = " +
+                      std::to_string(policy.sinks) + " + " + std::to_string(*policy.window) +
+                      "; raise size or lower the protection");
+    }
+  }
+}
+
+// The recipe with everything that decides the result written out.
+std::string canonical(const MethodSpec& spec) {
+  Recipe recipe;
+  RecipePart part;
+  part.name = spec.scorer->name;
+  const auto add = [&](const std::string& key, const Value& value) {
+    std::string text = to_text(value);
+    if (text.size() >= 2 && text.front() == '"') text = text.substr(1, text.size() - 2);
+    part.arguments.emplace_back(key, std::move(text));
+  };
+  const Policy& policy = spec.policy;
+  if (policy.budget->field.type == Field::Type::kInt) {
+    add(policy.budget->name, static_cast<int64_t>(policy.value));
+  } else {
+    add(policy.budget->name, policy.value);
+  }
+  add("sinks", policy.sinks);
+  if (policy.window) add("window", *policy.window);
+  if (policy.at_context) {
+    add("at", std::string("context"));
+  } else {
+    add("every", policy.every);
+  }
+  for (const Field& field : spec.scorer->fields) {
+    if (spec.values.given(field.name)) add(field.name, spec.values.all().at(field.name));
+  }
+  if (spec.scorer->seeded) add("seed", static_cast<int64_t>(spec.seed));
+  if (!spec.model_path.empty()) add("model", spec.model_path);
+  recipe.parts.push_back(std::move(part));
+  if (spec.codec) recipe.parts.push_back({spec.codec->name, {}, false});
+  return print_recipe(recipe);
+}
+
+std::string display_name(const Recipe& recipe, const MethodSpec& spec) {
+  std::string text = spec.scorer->title;
+  const std::string written = print_recipe({{recipe.parts.front()}});
+  text += written.substr(std::min(written.size(), recipe.parts.front().name.size()));
+  for (size_t p = 1; p < recipe.parts.size(); ++p) text += "+" + print_recipe({{recipe.parts[p]}});
+  return text;
+}
+
+void add_codec(MethodSpec& spec, const RecipePart& part) {
+  const CodecInfo* codec = find_part(registry_codecs(), part.name);
+  if (!codec) {
+    if (find_part(registry_scorers(), part.name)) {
+      throw UserError("two scorers in one recipe: '" + part.name + "' may not follow; combine a scorer with a codec");
+    }
+    unknown_method(part.name);
+  }
+  if (spec.codec) throw UserError("two codecs in one recipe: '" + spec.codec->name + "' and '" + codec->name + "'");
+  if (!part.arguments.empty()) throw UserError(codec->name + " has no parameter '" + part.arguments[0].first + "'");
+  spec.codec = codec;
+}
+
+}  // namespace
+
+MethodSpec no_compression() {
+  MethodSpec spec;
+  spec.display = "Baseline";
+  spec.recipe = "none";
+  return spec;
+}
+
+MethodSpec resolve_recipe(const std::string& text, const RecipeDefaults& defaults) {
+  Recipe recipe = parse_recipe(text);
+  std::string title;
+  if (recipe.parts.size() == 1) {
+    if (const NamedInfo* named = find_part(registry_named(), recipe.parts[0].name)) {
+      std::vector<std::pair<std::string, std::string>> extra = recipe.parts[0].arguments;
+      recipe = parse_recipe(named->recipe);
+      for (auto& [key, value] : extra) {  // what is written replaces what the name stands for
+        auto& arguments = recipe.parts[0].arguments;
+        const auto same = std::find_if(arguments.begin(), arguments.end(), [&](const auto& a) { return a.first == key; });
+        if (same != arguments.end()) {
+          same->second = value;
+        } else {
+          arguments.emplace_back(key, value);
+        }
+      }
+      if (extra.empty()) title = named->title;
+    }
+  }
+  MethodSpec spec = no_compression();
+  const RecipePart& first = recipe.parts.front();
+  if (is_no_compression(first.name)) {
+    if (!first.arguments.empty()) throw UserError("'" + first.name + "' takes no parameters");
+    for (size_t p = 1; p < recipe.parts.size(); ++p) add_codec(spec, recipe.parts[p]);
+    if (spec.codec) spec.display = spec.recipe = "none+" + spec.codec->name;
+    return spec;
+  }
+  spec.scorer = find_part(registry_scorers(), first.name);
+  if (!spec.scorer) {
+    if (find_part(registry_codecs(), first.name)) {
+      throw UserError("'" + first.name + "' only says how entries are stored; write 'none+" + first.name + "'");
+    }
+    unknown_method(first.name);
+  }
+  spec.values = Values(spec.scorer->fields);
+  spec.seed = defaults.seed;
+  const Written written = read_arguments(spec, first);
+  for (size_t p = 1; p < recipe.parts.size(); ++p) add_codec(spec, recipe.parts[p]);
+  default_budget(spec, written, defaults);
+  default_protection(spec, written, defaults);
+  if (spec.scorer->learned && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
+  check_budget(spec);
+  spec.recipe = canonical(spec);
+  spec.display = title.empty() ? display_name(recipe, spec) : title;
+  return spec;
+}
+
+}  // namespace kvlab

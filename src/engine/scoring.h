@@ -1,0 +1,25 @@
+// What the model says about given tokens: losses, and how far a compressed run is from the baseline.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/session.h"
+
+namespace kvlab {
+
+// nll[r] = -log p(targets[r]) from row r of `states`, in nats. states.rows >= targets.size().
+std::vector<float> token_losses(const Model& model, const HiddenStates& states, std::span<const int32_t> targets);
+
+// KL(base || own) over the whole vocabulary in nats, and whether both name the same most likely token, per row.
+struct Fidelity {
+  std::vector<float> kl;
+  std::vector<uint8_t> same_top;
+};
+Fidelity compare_states(const Model& model, const HiddenStates& base, const HiddenStates& own, int64_t rows);
+
+// The most likely next token after row r.
+int32_t most_likely(const Model& model, const HiddenStates& states, int64_t row);
+
+}  // namespace kvlab

@@ -1,0 +1,51 @@
+// A session: a model, a method and the tokens so far. Everything is extend(): prefill is one long extend, decoding is
+// extends of one token, scoring is extends of as many tokens as memory likes. Any split of the tokens into extends gives
+// the same result.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cache/kv_cache.h"
+#include "models/model.h"
+#include "tensor/buffer.h"
+
+namespace kvlab {
+
+ModelShape shape_of(const ModelConfig& config);
+
+// Final hidden states (after the last norm), one row per token; the output head turns them into logits.
+struct HiddenStates {
+  int64_t rows = 0;
+  int size = 0;  // of a row
+  Buffer<float> values;
+  const float* row(int64_t r) const { return values.data() + r * size; }
+};
+
+class Session {
+ public:
+  Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method, CacheOptions options);
+  Session(Session&&) = default;
+
+  // Appends tokens. Long input is cut into blocks of at most kMaxBlock tokens, which bounds the working memory.
+  HiddenStates extend(std::span<const int32_t> tokens);
+  // Marks the end of the context, once: recipes with at=context act here.
+  void end_context() { cache_.end_context(); }
+  // A second session with the same past; pages are shared until one of them changes them.
+  Session fork() const;
+
+  int64_t tokens() const { return cache_.tokens(); }
+  const KvCache& cache() const { return cache_; }
+  const Model& model() const { return *model_; }
+
+  static constexpr int kMaxBlock = 2048;
+
+ private:
+  Session(std::shared_ptr<const Model> model, KvCache cache) : model_(std::move(model)), cache_(std::move(cache)) {}
+  std::shared_ptr<const Model> model_;
+  KvCache cache_;
+};
+
+}  // namespace kvlab

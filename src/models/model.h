@@ -1,0 +1,92 @@
+// A language model as a function from tokens to final hidden states. Models know their weights and their order of
+// operations, and hand queries, keys and values to an AttentionProvider; they know no cache and no method.
+// An architecture is one file of src/models that defines `const ArchitectureInfo kArchitectureInfo_<file name>`.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "format/weights.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "tensor/buffer.h"
+#include "tensor/dtype.h"
+
+namespace kvlab {
+
+// One layer's block of tokens, handed to attention. Shapes as in cache/kv_cache.h's LayerBlock; k and v may be rounded in place.
+struct AttentionBlock {
+  int layer = 0;
+  int64_t first = 0;
+  int rows = 0;
+  const float* q = nullptr;
+  float* k = nullptr;
+  float* v = nullptr;
+  int64_t q_stride = 0, kv_stride = 0;
+  const float* hidden = nullptr;
+  float* out = nullptr;
+  int64_t out_stride = 0;
+};
+
+class AttentionProvider {
+ public:
+  virtual ~AttentionProvider() = default;
+  virtual bool wants_hidden() const = 0;
+  virtual void attend(const AttentionBlock& block) = 0;
+};
+
+// The output head in slabs of the vocabulary, so that logits of a block of positions stay in the processor's cache and
+// are never kept for a document.
+class OutputHead {
+ public:
+  static constexpr int kSlab = 2048;     // vocabulary entries per slab
+  static constexpr int kRows = 64;       // positions per block
+  OutputHead(const Weights& weights, const std::string& tensor, int vocab, int hidden, DType type);
+  int vocab() const { return vocab_; }
+  int hidden() const { return hidden_; }
+  int slabs() const { return static_cast<int>(slabs_.size()); }
+  int slab_first(int slab) const { return slab * kSlab; }
+  int slab_size(int slab) const { return slabs_[slab].out(); }
+  // logits[r * kSlab + i] of vocabulary entry slab_first(slab) + i, for rows <= kRows.
+  void logits(int slab, const float* hidden, int rows, float* logits, GemmScratch& scratch) const;
+
+ private:
+  int vocab_, hidden_;
+  std::vector<PackedMatrix> slabs_;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  const ModelConfig& config() const { return config_; }
+  DType type() const { return type_; }
+  const OutputHead& head() const { return *head_; }
+  // Runs `tokens`, the first at position `first`, layer by layer. hidden_out: [tokens][hidden], after the final norm.
+  virtual void forward(std::span<const int32_t> tokens, int64_t first, AttentionProvider& attention,
+                       float* hidden_out) const = 0;
+
+ protected:
+  Model(ModelConfig config, DType type) : config_(std::move(config)), type_(type) {}
+  ModelConfig config_;
+  DType type_;
+  std::unique_ptr<OutputHead> head_;
+};
+
+struct ArchitectureInfo {
+  std::string name;     // as config.json and GGUF spell it: "llama"
+  std::string summary;
+  std::function<std::unique_ptr<Model>(const ModelFiles&, DType, Progress&)> load;
+};
+
+const std::vector<const ArchitectureInfo*>& registry_architectures();
+
+// Loads the weights, converted to `type` (f32, or bf16 where the processor has bf16 dot products) and packed once.
+// Throws UserError: unknown architecture (with those known), missing or misshapen tensors.
+std::shared_ptr<const Model> load_model(const ModelFiles& files, DType type, Progress& progress = silent_progress());
+
+}  // namespace kvlab

@@ -1,0 +1,33 @@
+// What all architectures share: loading by name, and the output head.
+#include <algorithm>
+
+#include "base/error.h"
+#include "models/model.h"
+
+namespace kvlab {
+
+OutputHead::OutputHead(const Weights& weights, const std::string& tensor, int vocab, int hidden, DType type)
+    : vocab_(vocab), hidden_(hidden) {
+  std::vector<float> rows(static_cast<size_t>(std::min(kSlab, vocab)) * hidden);
+  for (int first = 0; first < vocab; first += kSlab) {
+    const int count = std::min(kSlab, vocab - first);
+    weights.read_rows(tensor, first, count, rows.data());
+    slabs_.emplace_back(rows.data(), count, hidden, type);
+  }
+}
+
+void OutputHead::logits(int slab, const float* hidden, int rows, float* logits, GemmScratch& scratch) const {
+  linear(slabs_[slab], hidden, hidden_, rows, logits, kSlab, scratch);
+}
+
+std::shared_ptr<const Model> load_model(const ModelFiles& files, DType type, Progress& progress) {
+  std::string known;
+  for (const ArchitectureInfo* info : registry_architectures()) {
+    if (info->name == files.config.architecture) return info->load(files, type, progress);
+    known += (known.empty() ? "" : ", ") + info->name;
+  }
+  throw UserError(files.weights->path() + ": architecture '" + files.config.architecture +
+                  "' is not supported (known: " + known + ")");
+}
+
+}  // namespace kvlab
