@@ -1,0 +1,187 @@
+#include "evals/compare.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace kvlab {
+
+namespace {
+
+// One run of a row: a method with one seed.
+struct Run {
+  std::shared_ptr<const Method> method;
+  MethodResult result;
+};
+
+struct Row {
+  MethodSpec spec;
+  std::vector<Run> runs;  // several only for seeds; empty: skipped
+  MethodResult skipped;   // what is reported of a row that does not run
+  RunOptions options;
+  KeptRecord kept;
+};
+
+MethodResult describe(const MethodSpec& spec) {
+  MethodResult result;
+  result.name = spec.display;
+  result.recipe = spec.recipe;
+  if (!spec.dense()) {
+    result.every = spec.policy.at_context ? std::nullopt : std::optional<int64_t>(spec.policy.every);
+    if (spec.scorer->seeded) result.seed = static_cast<int64_t>(spec.seed);
+  }
+  return result;
+}
+
+MethodSpec with_seed(MethodSpec spec, uint64_t seed) {
+  RecipeDefaults defaults;
+  const std::string display = spec.display;
+  Recipe recipe = parse_recipe(spec.recipe);
+  for (auto& [key, value] : recipe.parts[0].arguments) {
+    if (key == "seed") value = std::to_string(seed);
+  }
+  spec = resolve_recipe(print_recipe(recipe), defaults);
+  spec.display = display;
+  return spec;
+}
+
+// Seeds only matter where chance decides: not when a threshold of 1 or more evicts everything.
+bool wants_seeds(const MethodSpec& spec) {
+  return !spec.dense() && spec.scorer->seeded && !spec.seed_given && !spec.policy.neutral() &&
+         !(spec.policy.threshold() && spec.policy.value >= 1);
+}
+
+Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptions& options) {
+  Row row;
+  row.spec = spec;
+  row.options = options.run;
+  row.skipped = describe(spec);
+  if (!spec.dense() && spec.scorer->learned && spec.model_path.empty()) {
+    row.skipped.status = Status::kSkipped;
+    row.skipped.reason = "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
+    return row;
+  }
+  const int seeds = wants_seeds(spec) ? options.seeds : 1;
+  for (int s = 0; s < seeds; ++s) {
+    const MethodSpec seeded = seeds > 1 ? with_seed(spec, spec.seed + static_cast<uint64_t>(s)) : spec;
+    row.runs.push_back({make_method(seeded, shape), describe(seeded)});
+  }
+  return row;
+}
+
+std::vector<Row> make_rows(const std::vector<MethodSpec>& specs, const ModelShape& shape, const CompareOptions& options) {
+  std::vector<Row> rows;
+  rows.push_back(make_row(no_compression(), shape, options));
+  Row noise = make_row(no_compression(), shape, options);
+  noise.options.extend_size = options.noise_extend;
+  for (MethodResult* result : {&noise.skipped, &noise.runs[0].result}) {
+    result->name = "Baseline, in extends of " + std::to_string(options.noise_extend);
+    result->notes.push_back("the noise floor: the same computation cut differently");
+  }
+  rows.push_back(std::move(noise));
+  for (const MethodSpec& spec : specs) {
+    if (spec.dense() && !spec.codec) continue;  // the baseline is there already
+    rows.push_back(make_row(spec, shape, options));
+  }
+  return rows;
+}
+
+// The row as reported now: seeds merged, judged.
+MethodResult finish(const Row& row) {
+  if (row.runs.empty()) return row.skipped;
+  const MethodSpec& spec = row.spec;
+  std::vector<MethodResult> results;
+  for (const Run& run : row.runs) {
+    MethodResult result = run.result;
+    if (spec.dense()) {
+      // Nothing to judge.
+    } else if (spec.policy.neutral()) {
+      result.status = Status::kNeutral;
+      result.reason = "the recipe cannot evict";
+    } else {
+      judge(result, {true, !spec.scorer->recency});
+    }
+    results.push_back(std::move(result));
+  }
+  if (results.size() == 1) return results[0];
+  MethodResult merged = merge_seeds(std::move(results));
+  merged.name = spec.display;
+  merged.recipe = spec.recipe;
+  return merged;
+}
+
+ComparisonResult collect(const std::vector<Row>& rows, bool interrupted) {
+  ComparisonResult result;
+  for (const Row& row : rows) result.methods.push_back(finish(row));
+  result.interrupted = interrupted;
+  return result;
+}
+
+void keep_record(Row& row, const Method& method, DocumentRun& run) {
+  row.kept = {row.spec.display, row.spec.recipe, row.spec.policy, run.result.tokens, method.shape, std::move(run.lifetimes)};
+}
+
+class DocumentLoop {
+ public:
+  DocumentLoop(const std::shared_ptr<const Model>& model, std::vector<Row>& rows, const CompareOptions& options,
+               Progress& progress)
+      : model_(model), rows_(rows), options_(options), progress_(progress) {}
+
+  // Runs all rows on one document; false when interrupted, and then nothing of it is kept.
+  bool run(const TokenDocument& document, bool first) {
+    std::vector<std::pair<Run*, DocumentResult>> finished;
+    DocumentRun baseline;
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      for (Run& run : rows_[r].runs) {
+        if (stop_requested()) return false;
+        if (run.result.status == Status::kFailed) continue;
+        progress_.step(done_, run.result.name);
+        RunOptions options = rows_[r].options;
+        options.record_lifetimes = first && options_.record_first && &run == &rows_[r].runs.front() && r > 1;
+        DocumentRun current = run_document(model_, run.method, document, options);
+        if (r > 0) add_deltas(*model_, baseline, current);
+        current.result.top1_agree = r > 0 ? current.result.top1_agree : current.result.tokens_scored;
+        if (options_.token_nll) current.result.token_nll = current.nll;
+        if (options.record_lifetimes) keep_record(rows_[r], *run.method, current);
+        if (!rows_[r].spec.dense()) run.result.effective_window = rows_[r].spec.policy.window_at(current.result.tokens);
+        finished.emplace_back(&run, std::move(current.result));
+        if (r == 0) baseline = std::move(current);
+        progress_.step(++done_, run.result.name);
+      }
+    }
+    for (auto& [run, result] : finished) run->result.documents.push_back(std::move(result));
+    return true;
+  }
+
+ private:
+  const std::shared_ptr<const Model>& model_;
+  std::vector<Row>& rows_;
+  const CompareOptions& options_;
+  Progress& progress_;
+  int64_t done_ = 0;
+};
+
+}  // namespace
+
+Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<MethodSpec>& specs,
+                   const std::vector<TokenDocument>& documents, const CompareOptions& options, Progress& progress,
+                   const std::function<void(const ComparisonResult&)>& document_done) {
+  std::vector<Row> rows = make_rows(specs, shape_of(model->config()), options);
+  int64_t runs = 0;
+  for (const Row& row : rows) runs += static_cast<int64_t>(row.runs.size());
+  progress.begin("comparing", runs * static_cast<int64_t>(documents.size()));
+  DocumentLoop loop(model, rows, options, progress);
+  bool interrupted = false;
+  for (size_t d = 0; d < documents.size() && !interrupted; ++d) {
+    interrupted = !loop.run(documents[d], d == 0);
+    if (!interrupted) document_done(collect(rows, d + 1 < documents.size()));
+  }
+  progress.end();
+  Comparison comparison{collect(rows, interrupted), {}};
+  for (Row& row : rows) {
+    if (row.kept.tokens > 0) comparison.kept.push_back(std::move(row.kept));
+  }
+  return comparison;
+}
+
+}  // namespace kvlab

@@ -1,0 +1,49 @@
+// One document under one method: runs the session as the protocol says, and counts what its queries saw.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/scoring.h"
+#include "engine/session.h"
+#include "evals/token_documents.h"
+#include "results/record.h"
+
+namespace kvlab {
+
+struct Protocol {
+  enum class Kind {
+    kStream,  // the method acts while the document streams; every token is scored
+    kPrefix,  // the first `context` tokens, end of context, then the rest is scored
+  };
+  Kind kind = Kind::kStream;
+  int64_t context = 0;
+};
+
+struct RunOptions {
+  Protocol protocol;
+  DType kv_type = DType::kF32;
+  int64_t extend_size = 0;  // tokens per extend; 0: as many as there are (the noise floor uses another size)
+  bool record_lifetimes = false;
+  int64_t common_window = 128;  // of density_outside_window, the same for all rows
+};
+
+struct DocumentRun {
+  std::vector<int32_t> queries;  // scored queries: query q predicts token q + 1
+  std::vector<float> nll;        // of the scored queries
+  std::vector<uint8_t> touched;  // of the scored queries: its attention missed at least one evicted entry
+  HiddenStates hidden;           // of the scored queries, row by row
+  DocumentResult result;         // counts, densities, bytes and losses; no deltas yet
+  LifetimeRecord lifetimes;      // when asked for
+  std::vector<std::vector<std::vector<int32_t>>> live;  // [layer][head]: positions, ascending
+};
+
+DocumentRun run_document(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Method>& method,
+                         const TokenDocument& document, const RunOptions& options);
+
+// Adds what is paired with the baseline on the same tokens: ΔNLL, KL, agreement.
+void add_deltas(const Model& model, const DocumentRun& baseline, DocumentRun& run);
+
+}  // namespace kvlab

@@ -1,0 +1,58 @@
+#include "evals/token_documents.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "results/hash.h"
+
+namespace kvlab {
+
+TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer, const ModelConfig& config,
+                                const TokenOptions& options) {
+  TokenDocument result;
+  result.index = document.index;
+  result.id = document.id;
+  if (!document.ids.empty()) {
+    result.tokens = document.ids;
+  } else {
+    KVLAB_CHECK(tokenizer);
+    if (options.bos.value_or(tokenizer->add_bos())) {
+      if (tokenizer->bos() < 0) throw UserError("--bos yes: the tokenizer has no BOS token");
+      result.tokens.push_back(tokenizer->bos());
+    }
+    const std::vector<int32_t> ids = tokenizer->encode(document.text);
+    result.tokens.insert(result.tokens.end(), ids.begin(), ids.end());
+  }
+  if (options.max_length > 0 && static_cast<int64_t>(result.tokens.size()) > options.max_length) {
+    result.tokens.resize(options.max_length);
+  }
+  const auto n = static_cast<int64_t>(result.tokens.size());
+  if (n < 2) throw UserError("document '" + document.id + "' has " + std::to_string(n) + " token; two are needed to score one");
+  if (config.context > 0 && n > config.context && !options.beyond_context) {
+    throw UserError("document '" + document.id + "' has " + std::to_string(n) + " tokens, the model was trained for " +
+                    std::to_string(config.context) + "; give --max_length " + std::to_string(config.context) +
+                    " or --beyond_context");
+  }
+  for (const int32_t id : result.tokens) {
+    if (id < 0 || id >= config.vocab) {
+      throw UserError("document '" + document.id + "': token id " + std::to_string(id) +
+                      " is outside the model's vocabulary of " + std::to_string(config.vocab));
+    }
+  }
+  result.scored.assign(n, 1);
+  if (document.mask) std::copy_n(document.mask->begin(), n, result.scored.begin());
+  result.scored[0] = 0;
+  return result;
+}
+
+std::string token_set_hash(const std::vector<TokenDocument>& documents) {
+  std::vector<int32_t> all;
+  for (const TokenDocument& document : documents) {
+    all.push_back(static_cast<int32_t>(document.tokens.size()));
+    all.insert(all.end(), document.tokens.begin(), document.tokens.end());
+    all.insert(all.end(), document.scored.begin(), document.scored.end());
+  }
+  return hash_hex(hash_tokens(all));
+}
+
+}  // namespace kvlab
