@@ -77,5 +77,3 @@ BENCHMARK(BM_Pack)
 
 }  // namespace
 }  // namespace kvlab
-
-BENCHMARK_MAIN();

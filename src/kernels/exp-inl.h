@@ -6,7 +6,7 @@
 #define KVLAB_KERNELS_EXP_INL_H_
 #endif
 
-#include "hwy/highway.h"
+#include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace kvlab {

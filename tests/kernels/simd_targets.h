@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "hwy/targets.h"
+#include <hwy/targets.h>
 
 namespace kvlab {
 
