@@ -19,10 +19,10 @@ struct Document {
 };
 
 struct DocumentOptions {
-  std::string text_field;    // empty: `text`, else `content`
-  std::string tokens_field;  // empty: read text
-  std::string mask_field;    // needs tokens_field; empty: all tokens are scored
-  int64_t max_samples = 0;   // 0: all
+  std::string text_field = "";    // empty: `text`, else `content`
+  std::string tokens_field = "";  // empty: read text
+  std::string mask_field = "";    // needs tokens_field; empty: all tokens are scored
+  int64_t max_samples = 0;        // 0: all
 };
 
 // Hands out one document after the other; JSONL is read line by line, so its size does not matter. Whatever
