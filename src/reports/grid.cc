@@ -63,13 +63,15 @@ std::string block_text(const std::vector<PaddedColumn>& columns, const std::vect
   return text;
 }
 
-// Which columns stand in which block: as many as fit, the first one in each.
-std::vector<std::vector<size_t>> blocks_for(const std::vector<PaddedColumn>& columns, size_t width) {
-  std::vector<std::vector<size_t>> blocks = {{0}};
+using Blocks = std::vector<std::vector<size_t>>;
+
+// Which columns stand in which block: as many as fit `width`, the first one in each.
+Blocks filled_blocks(const std::vector<PaddedColumn>& columns, size_t width) {
+  Blocks blocks = {{0}};
   size_t used = columns[0].width;
   for (size_t c = 1; c < columns.size(); ++c) {
     const size_t more = kGap + columns[c].width;
-    if (width > 0 && used + more > width && blocks.back().size() > 1) {
+    if (used + more > width && blocks.back().size() > 1) {
       blocks.push_back({0});
       used = columns[0].width;
     }
@@ -77,6 +79,17 @@ std::vector<std::vector<size_t>> blocks_for(const std::vector<PaddedColumn>& col
     used += more;
   }
   return blocks;
+}
+
+// As few blocks as the width allows, and those about equally wide: a last block of a single column reads
+// badly.
+Blocks blocks_for(const std::vector<PaddedColumn>& columns, size_t width) {
+  size_t all = 0;
+  for (const PaddedColumn& column : columns) all += kGap + column.width;
+  if (width == 0 || width >= all) return filled_blocks(columns, all);
+  const size_t fewest = filled_blocks(columns, width).size();
+  while (width > 1 && filled_blocks(columns, width - 1).size() == fewest) --width;
+  return filled_blocks(columns, width);
 }
 
 std::string escaped(const std::string& text) {

@@ -133,7 +133,9 @@ class Heatmap {
     const int cell = layout_.layers.width / static_cast<int>(map_.tokens);
     const double x = layout_.layers.x + static_cast<double>(token * cell);
     for (const Rect& panel : {layout_.layers, layout_.mean, layout_.binary, layout_.protection}) {
-      canvas_.line(x, panel.y, x, panel.bottom(), color, 3, true);
+      // White between the dashes, and ends that stick out: orange on red is hard to see otherwise.
+      canvas_.line(x, panel.y, x, panel.bottom(), {255, 255, 255}, 3, false);
+      canvas_.line(x, panel.y - 8, x, panel.bottom() + 8, color, 3, true);
     }
   }
 

@@ -37,7 +37,7 @@ const std::vector<FigureColumn>& quality_columns() {
       {"ΔNLL", "delta_nll", &S::delta_nll, &S::delta_nll_spread, {4, true}},
       {"PPL", "ppl", &S::ppl, &S::ppl_spread, {3}},
       {"ΔPPL", "delta_ppl", &S::delta_ppl, &S::delta_ppl_spread, {3, true}},
-      {"ΔPPL %", "delta_ppl_percent", &S::delta_ppl_percent, &S::delta_ppl_percent_spread, {2, true}},
+      {"ΔPPL %", "delta_ppl_percent", &S::delta_ppl_percent, &S::delta_ppl_percent_spread, {3, true}},
       {"KL", "kl_mean", &S::kl_mean, nullptr, {5}},
       {"top-1 %", "top1_agreement", &S::top1_agreement, nullptr, {2, false, 100}},
       {"density", "density", &S::density, nullptr, {4}},

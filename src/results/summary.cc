@@ -120,12 +120,25 @@ MethodSummary summarise_runs(const std::vector<MethodResult>& runs) {
   return mean;
 }
 
+// One inert run makes the row inert: the mean over the others would not be the row's.
+void clear_deltas(MethodSummary& summary) {
+  using S = MethodSummary;
+  for (Figure S::*figure : {&S::delta_nll, &S::delta_ppl, &S::delta_ppl_percent, &S::delta_nll_touched,
+                            &S::delta_nll_spread, &S::delta_ppl_spread, &S::delta_ppl_percent_spread}) {
+    (summary.*figure).reset();
+  }
+}
+
 }  // namespace
 
 MethodSummary summarise(const MethodResult& result) {
   MethodSummary summary;
   if (result.status == Status::kSkipped || result.status == Status::kFailed) return summary;
-  if (!result.seed_results.empty()) return summarise_runs(result.seed_results);
+  if (!result.seed_results.empty()) {
+    summary = summarise_runs(result.seed_results);
+    if (result.status == Status::kInert) clear_deltas(summary);
+    return summary;
+  }
   if (result.documents.empty()) return summary;
   const DocumentResult sum = add_up(result.documents);
   set_quality(summary, sum, result.status == Status::kInert);

@@ -109,5 +109,15 @@ TEST(MergeSeeds, TakesTheFirstTrouble) {
   EXPECT_EQ(merged.reason, "seed 7: out of memory");
 }
 
+TEST(MergeSeeds, OneInertRunMakesTheRowInert) {
+  MethodResult good = sample_method("Random", 3.1, 3.0), inert = sample_method("Random", 3.0, 3.0);
+  inert.documents[0].tokens_touched = 0;
+  judge(inert, {});
+  const MethodResult merged = merge_seeds({good, inert});
+  EXPECT_EQ(merged.status, Status::kInert);
+  EXPECT_FALSE(summarise(merged).delta_nll || summarise(merged).delta_ppl_spread);
+  EXPECT_TRUE(summarise(merged).nll);
+}
+
 }  // namespace
 }  // namespace kvlab
