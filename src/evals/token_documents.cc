@@ -52,7 +52,7 @@ std::string token_set_hash(const std::vector<TokenDocument>& documents) {
     all.insert(all.end(), document.tokens.begin(), document.tokens.end());
     all.insert(all.end(), document.scored.begin(), document.scored.end());
   }
-  return hash_hex(hash_tokens(all));
+  return hash_tokens(all);
 }
 
 }  // namespace kvlab

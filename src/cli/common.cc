@@ -1,0 +1,150 @@
+#include "cli/common.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "kernels/gemm.h"
+
+namespace kvlab {
+
+namespace {
+
+std::filesystem::path share_folder() {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? std::filesystem::path() : program.parent_path().parent_path() / "share" / "kvlab";
+}
+
+DType parse_dtype(const std::string& flag, const std::string& text) {
+  if (text == "f32" || text == "float32") return DType::kF32;
+  if (text == "bf16" || text == "bfloat16") return DType::kBF16;
+  throw UserError(flag + " " + text + " is not known (expected f32 or bf16)");
+}
+
+// Draws at most ten times a second; a line every ten percent where the output is no terminal.
+class TerminalProgress : public Progress {
+ public:
+  TerminalProgress() : tty_(isatty(STDERR_FILENO) && !dumb()) {}
+
+  void begin(const std::string& what, int64_t total) override {
+    what_ = what;
+    total_ = std::max<int64_t>(1, total);
+    start_ = last_ = Clock::now();
+    decile_ = 0;
+    drawn_ = false;
+  }
+  void step(int64_t done, const std::string& note) override {
+    const auto now = Clock::now();
+    if (tty_) {
+      if (drawn_ && done < total_ && now - last_ < std::chrono::milliseconds(100)) return;
+      draw(done, note, now);
+    } else if (const int decile = static_cast<int>(done * 10 / total_); decile > decile_ && now - start_ > std::chrono::seconds(2)) {
+      decile_ = decile;
+      fmt::print(stderr, "{}: {}/{} ({}%){}\n", what_, done, total_, done * 100 / total_, remaining(done, now));
+    }
+  }
+  void end() override {
+    if (tty_ && drawn_) fmt::print(stderr, "\r\033[K");
+    drawn_ = false;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static bool dumb() {
+    const char* term = std::getenv("TERM");
+    return term && std::string(term) == "dumb";
+  }
+  std::string remaining(int64_t done, Clock::time_point now) const {
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    if (done == 0 || seconds < 1) return "";
+    return fmt::format(", {:.0f} s left", seconds / static_cast<double>(done) * static_cast<double>(total_ - done));
+  }
+  void draw(int64_t done, const std::string& note, Clock::time_point now) {
+    last_ = now;
+    drawn_ = true;
+    constexpr int kWidth = 24;
+    const int filled = static_cast<int>(done * kWidth / total_);
+    fmt::print(stderr, "\r\033[K{} [{}{}] {}/{}{}  {:.40}", what_, std::string(filled, '#'),
+               std::string(kWidth - filled, '.'), done, total_, remaining(done, now), note);
+    std::fflush(stderr);
+  }
+
+  bool tty_;
+  std::string what_;
+  int64_t total_ = 1;
+  Clock::time_point start_, last_;
+  int decile_ = 0;
+  bool drawn_ = false;
+};
+
+class Quiet : public Progress {
+ public:
+  void begin(const std::string&, int64_t) override {}
+  void step(int64_t, const std::string&) override {}
+  void end() override {}
+};
+
+}  // namespace
+
+std::filesystem::path default_model_path() {
+  const auto folder = share_folder() / "models";
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".gguf") return entry.path();
+  }
+  return {};
+}
+
+std::filesystem::path default_corpus_path() {
+  const auto path = share_folder() / "corpus" / "corpus.jsonl";
+  return std::filesystem::exists(path) ? path : std::filesystem::path();
+}
+
+void ModelFlags::declare(CLI::App& app) {
+  app.add_option("--model", model, "GGUF file or Hugging Face folder [the built-in SmolLM2-135M-Instruct]");
+  app.add_option("--dtype", dtype, "f32 or bf16: weights and arithmetic [bf16 where the processor has it]");
+  app.add_option("--kv_dtype", kv_dtype, "f32 or bf16: stored keys and values [f32 with --dtype f32, else bf16]");
+  app.add_option("--threads", threads, "threads [all cores]")->check(CLI::Range(1, 1024));
+}
+
+ModelFiles ModelFlags::open() const {
+  if (threads > 0) set_thread_count(threads);
+  if (!model.empty()) return open_model(model);
+  const auto path = default_model_path();
+  if (path.empty()) throw UserError("the built-in model is not installed: run scripts/setup.sh, or give --model PATH");
+  return open_model(path.string());
+}
+
+DType ModelFlags::weight_type() const {
+  if (dtype.empty()) return cpu_has_bf16_dot() ? DType::kBF16 : DType::kF32;
+  const DType type = parse_dtype("--dtype", dtype);
+  if (type == DType::kBF16 && !cpu_has_bf16_dot()) {
+    throw UserError("--dtype bf16: this processor has no bf16 dot products; give --dtype f32");
+  }
+  return type;
+}
+
+DType ModelFlags::cache_type() const {
+  if (!kv_dtype.empty()) return parse_dtype("--kv_dtype", kv_dtype);
+  return weight_type() == DType::kF32 ? DType::kF32 : DType::kBF16;
+}
+
+std::optional<bool> parse_yes_no(const std::string& flag, const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  if (text == "yes") return true;
+  if (text == "no") return false;
+  throw UserError(flag + " " + text + " is not known (expected yes or no)");
+}
+
+std::unique_ptr<Progress> terminal_progress(bool quiet) {
+  if (quiet) return std::make_unique<Quiet>();
+  return std::make_unique<TerminalProgress>();
+}
+
+}  // namespace kvlab

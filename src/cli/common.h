@@ -1,0 +1,42 @@
+// What the subcommands share: flags for models, default files, the progress bar, exit statuses.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "base/progress.h"
+#include "engine/session.h"
+#include "format/weights.h"
+#include "models/model.h"
+
+namespace kvlab {
+
+inline constexpr int kExitUserError = 2;
+inline constexpr int kExitInternal = 70;
+inline constexpr int kExitInterrupted = 130;
+
+// Files that come with kvlab, found beside the program (../share/kvlab). Empty path: not there.
+std::filesystem::path default_model_path();
+std::filesystem::path default_corpus_path();
+
+struct ModelFlags {
+  std::string model, dtype, kv_dtype;
+  int threads = 0;
+
+  void declare(CLI::App& app);
+  ModelFiles open() const;  // the file or folder, or the default model; throws UserError
+  DType weight_type() const;
+  DType cache_type() const;
+};
+
+// --bos yes|no; unset: as the tokenizer says.
+std::optional<bool> parse_yes_no(const std::string& flag, const std::string& text);
+
+// A bar on standard error when that is a terminal, a line now and then when it is not, nothing when quiet.
+std::unique_ptr<Progress> terminal_progress(bool quiet);
+
+}  // namespace kvlab

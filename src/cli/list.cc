@@ -1,0 +1,84 @@
+// kvlab list: every method, budget and codec with its parameters and paper, from their descriptors.
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/common.h"
+#include "cache/recipe.h"
+
+namespace kvlab {
+
+namespace {
+
+std::string default_protection(const ScorerInfo& info) {
+  const char* window = info.window == WindowRule::kOne    ? "the current token"
+                       : info.window == WindowRule::kHalf ? "half the budget (512 with threshold or free_density)"
+                                                          : "min(128, half the budget) (128 with threshold or free_density)";
+  return fmt::format("sinks {}, window {}", info.sinks, window);
+}
+
+std::string budget_names(const ScorerInfo& info) {
+  std::string text;
+  for (const BudgetInfo* budget : registry_budgets()) {
+    if (budget->threshold && !info.no_threshold.empty()) continue;
+    text += (text.empty() ? "" : ", ") + budget->name;
+  }
+  return text;
+}
+
+void print_fields(const FieldList& fields) {
+  for (const Field& field : fields) fmt::print("    {:<14}{} ({})\n", field.name, field.help, field.range_text());
+}
+
+void print_text() {
+  fmt::print("Methods (name(parameter=value,...); combine with a codec by '+'):\n\n");
+  for (const ScorerInfo* info : registry_scorers()) {
+    fmt::print("  {} - {}\n", info->name, info->summary);
+    fmt::print("    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n", "kind", scorer_kind_name(info->kind), "formula",
+               info->formula, "budgets", budget_names(*info), "protects", default_protection(*info), "paper", info->paper);
+    print_fields(info->fields);
+    fmt::print("\n");
+  }
+  fmt::print("Named recipes:\n\n");
+  for (const NamedInfo* info : registry_named()) fmt::print("  {} = {}\n    {}\n", info->name, info->recipe, info->summary);
+  fmt::print("\nBudgets (give exactly one):\n\n");
+  for (const BudgetInfo* info : registry_budgets()) fmt::print("  {:<14}{} ({})\n", info->name, info->summary, info->field.range_text());
+  fmt::print("\nCodecs:\n\n");
+  for (const CodecInfo* info : registry_codecs()) fmt::print("  {:<14}{}\n", info->name, info->summary);
+  fmt::print("\nEvery method also takes sinks=, window=, every= (tokens between actions) or at=context, compression_ratio= for\n"
+             "1 - keep; random takes seed=, kvzap takes model=.\n");
+}
+
+void print_json() {
+  nlohmann::ordered_json json;
+  for (const ScorerInfo* info : registry_scorers()) {
+    nlohmann::ordered_json entry = {{"name", info->name},       {"title", info->title},   {"kind", scorer_kind_name(info->kind)},
+                                    {"summary", info->summary}, {"formula", info->formula}, {"paper", info->paper},
+                                    {"sinks", info->sinks},     {"takes_threshold", info->no_threshold.empty()}};
+    entry["parameters"] = nlohmann::ordered_json::array();
+    for (const Field& field : info->fields) {
+      entry["parameters"].push_back({{"name", field.name}, {"default", to_json(field.fallback)}, {"range", field.range_text()}, {"help", field.help}});
+    }
+    json["methods"].push_back(entry);
+  }
+  for (const NamedInfo* info : registry_named()) json["named"].push_back({{"name", info->name}, {"recipe", info->recipe}, {"summary", info->summary}});
+  for (const BudgetInfo* info : registry_budgets()) json["budgets"].push_back({{"name", info->name}, {"summary", info->summary}, {"range", info->field.range_text()}});
+  for (const CodecInfo* info : registry_codecs()) json["codecs"].push_back({{"name", info->name}, {"summary", info->summary}});
+  fmt::print("{}\n", json.dump(2));
+}
+
+}  // namespace
+
+extern const CommandInfo kCommandInfo_list;
+const CommandInfo kCommandInfo_list = {
+    "list", "print the methods with their parameters and papers", "  kvlab list\n  kvlab list --json\n",
+    [](CLI::App& app) -> std::function<int()> {
+      auto json = std::make_shared<bool>(false);
+      app.add_flag("--json", *json, "as JSON");
+      return [json] {
+        *json ? print_json() : print_text();
+        return 0;
+      };
+    }};
+
+}  // namespace kvlab

@@ -1,0 +1,107 @@
+// The command line. Subcommands are files of this folder; this file parses, runs one, and turns errors into one line and
+// an exit status: 0 done, 2 a mistake in what was given, 70 a bug of kvlab, 130 interrupted.
+#include <csignal>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "cli/command.h"
+#include "cli/common.h"
+
+namespace kvlab {
+namespace {
+
+// The first Ctrl-C lets the work in hand stop in good order, a second one ends the program.
+void on_interrupt(int) {
+  if (stop_requested()) _exit(kExitInterrupted);
+  request_stop();
+  const char text[] = "\nstopping; finished documents are kept (Ctrl-C again to quit at once)\n";
+  [[maybe_unused]] const auto written = write(STDERR_FILENO, text, sizeof text - 1);
+}
+
+// Flags may be spelled with hyphens or underscores: --max-length is --max_length.
+std::vector<std::string> folded_flags(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::string& argument : arguments) {
+    if (argument.size() < 3 || argument[0] != '-' || argument[1] != '-') continue;
+    for (size_t i = 2; i < argument.size() && argument[i] != '='; ++i) {
+      if (argument[i] == '-') argument[i] = '_';
+    }
+  }
+  return arguments;
+}
+
+std::string suggestion(const CLI::App& app, const std::string& unknown) {
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options()) known.push_back(option->get_name());
+  const std::string near = nearest_name(unknown, known);
+  return near.empty() ? "" : "; did you mean " + near + "?";
+}
+
+[[noreturn]] void refuse_extras(const CLI::App& command) {
+  const std::vector<std::string> extras = command.remaining();
+  const std::string flag = extras.empty() ? "" : extras.front().substr(0, extras.front().find('='));
+  throw UserError("unknown argument '" + flag + "'" + suggestion(command, flag) + " (kvlab " + command.get_name() +
+                  " --help lists all)");
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("kvlab: runs language models with a compressed KV cache and tells what that costs and saves", "kvlab");
+  app.set_version_flag("--version", "kvlab " KVLAB_VERSION);
+  app.require_subcommand(0, 1);
+  std::vector<std::pair<CLI::App*, std::function<int()>>> commands;
+  for (const CommandInfo* info : registry_commands()) {
+    CLI::App* command = app.add_subcommand(info->name, info->summary);
+    command->footer("Examples:\n" + info->examples);
+    command->allow_extras();
+    commands.emplace_back(command, info->setup(*command));
+  }
+  if (argc > 1 && argv[1][0] != '-') {
+    std::vector<std::string> names;
+    for (const CommandInfo* info : registry_commands()) names.push_back(info->name);
+    if (std::find(names.begin(), names.end(), argv[1]) == names.end()) {
+      const std::string near = nearest_name(argv[1], names);
+      throw UserError("unknown command '" + std::string(argv[1]) + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
+                      " (kvlab --help lists all)");
+    }
+  }
+  std::vector<std::string> arguments = folded_flags(argc, argv);
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+  try {
+    app.parse(arguments);
+  } catch (const CLI::Success& done) {
+    return app.exit(done);
+  } catch (const CLI::ParseError& error) {
+    throw UserError(error.what());
+  }
+  for (auto& [command, work] : commands) {
+    if (!command->parsed()) continue;
+    if (command->remaining_size() > 0) refuse_extras(*command);
+    return work();
+  }
+  fmt::print("{}", app.help());
+  return 0;
+}
+
+}  // namespace
+}  // namespace kvlab
+
+int main(int argc, char** argv) {
+  std::signal(SIGINT, kvlab::on_interrupt);
+  std::signal(SIGTERM, kvlab::on_interrupt);
+  try {
+    return kvlab::run(argc, argv);
+  } catch (const kvlab::UserError& error) {
+    fmt::print(stderr, "kvlab: {}\n", error.what());
+    return kvlab::kExitUserError;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "kvlab: out of memory\n");
+    return kvlab::kExitInternal;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "kvlab: {}\n", error.what());
+    return kvlab::kExitInternal;
+  }
+}

@@ -1,0 +1,111 @@
+// kvlab score: one text under one recipe, as JSON for scripts.
+#include <fstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/common.h"
+#include "evals/document_run.h"
+#include "results/summary.h"
+
+namespace kvlab {
+
+namespace {
+
+struct Flags {
+  ModelFlags model;
+  std::string recipe = "none", text, ids, protocol = "stream", kvzap_scorer_model, bos;
+  int64_t context = 0, max_length = 0, extend_size = 0;
+  bool live = false, beyond_context = false;
+};
+
+// An array of ids, or an object with `tokens`.
+Document read_ids(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw UserError(path + ": cannot open");
+  Document document;
+  document.id = path;
+  try {
+    const auto json = nlohmann::json::parse(file);
+    document.ids = (json.is_object() ? json.at("tokens") : json).get<std::vector<int32_t>>();
+  } catch (const nlohmann::json::exception& error) {
+    throw UserError(path + ": expected a JSON array of token ids, or an object with 'tokens': " + error.what());
+  }
+  if (document.ids.empty()) throw UserError(path + ": no token ids");
+  return document;
+}
+
+Document read_input(const Flags& f) {
+  if (f.text.empty() == f.ids.empty()) throw UserError("give either --text FILE or --ids FILE.json");
+  if (!f.ids.empty()) return read_ids(f.ids);
+  const auto documents = read_documents(f.text, {"", "", "", 1});
+  if (documents.empty()) throw UserError(f.text + ": no documents");
+  return documents[0];
+}
+
+nlohmann::ordered_json output(const DocumentRun& run, const TokenDocument& document, bool live) {
+  const DocumentResult& r = run.result;
+  nlohmann::ordered_json json;
+  json["ids"] = document.tokens;
+  json["nll"] = run.nll;
+  json["ppl"] = std::exp(r.nll_sum / static_cast<double>(r.tokens_scored));
+  json["kv_bytes"] = r.kv_bytes;
+  json["kv_bytes_baseline"] = r.kv_bytes_baseline;
+  json["density"] = static_cast<double>(r.overall.kept) / static_cast<double>(r.overall.all);
+  json["density_seen"] = r.seen_visible / r.seen_dense;
+  json["seconds"] = r.seconds;
+  if (live) json["live_at_end"] = run.live;
+  return json;
+}
+
+int run(const Flags& f) {
+  if (f.protocol != "stream" && f.protocol != "prefix") {
+    throw UserError("--protocol " + f.protocol + " is not known (expected stream or prefix)");
+  }
+  RecipeDefaults defaults;
+  defaults.scorer_model = f.kvzap_scorer_model;
+  const MethodSpec spec = resolve_recipe(f.recipe, defaults);
+  const Document input = read_input(f);
+  const ModelFiles files = f.model.open();
+  std::shared_ptr<const Tokenizer> tokenizer;
+  if (input.ids.empty()) tokenizer = open_tokenizer(files.weights->path());
+  const TokenDocument document =
+      tokenize_document(input, tokenizer.get(), files.config, {parse_yes_no("--bos", f.bos), f.max_length, f.beyond_context});
+  const auto method = make_method(spec, shape_of(files.config));
+  RunOptions options;
+  options.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream, f.context};
+  options.kv_type = f.model.cache_type();
+  options.extend_size = f.extend_size;
+  const auto model = load_model(files, f.model.weight_type());
+  const DocumentRun result = run_document(model, method, document, options);
+  fmt::print("{}\n", output(result, document, f.live).dump());
+  return 0;
+}
+
+}  // namespace
+
+extern const CommandInfo kCommandInfo_score;
+const CommandInfo kCommandInfo_score = {
+    "score", "print the loss of every token of one text under one recipe, as JSON",
+    "  kvlab score --text book.txt --recipe 'h2o(size=512)' --max_length 4096\n"
+    "  kvlab score --ids tokens.json --dtype f32 --recipe 'knorm(keep=0.5,at=context)' --protocol prefix --context 384\n",
+    [](CLI::App& app) -> std::function<int()> {
+      auto f = std::make_shared<Flags>();
+      f->model.declare(app);
+      app.add_option("--recipe", f->recipe, "the method")->capture_default_str();
+      app.add_option("--text", f->text, "a text file (or the first document of a JSONL file)");
+      app.add_option("--ids", f->ids, "JSON: an array of token ids, or an object with 'tokens'");
+      app.add_option("--protocol", f->protocol, "stream: every token; prefix: the tokens after --context")->capture_default_str();
+      app.add_option("--context", f->context, "tokens of context under --protocol prefix");
+      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model, "folder of a KVzap scorer");
+      app.add_option("--max_length", f->max_length, "tokens to read; 0: all")->capture_default_str();
+      app.add_option("--extend_size", f->extend_size, "tokens per extend; 0: all at once. The result does not depend on it")->capture_default_str();
+      app.add_option("--bos", f->bos, "yes or no: begin text with BOS [as the tokenizer says]");
+      app.add_flag("--beyond_context", f->beyond_context, "allow more tokens than the model's context");
+      app.add_flag("--live", f->live, "add live_at_end: positions per layer and KV head");
+      return [f] { return run(*f); };
+    }};
+
+}  // namespace kvlab

@@ -1,0 +1,198 @@
+#include "reports/table.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "reports/grid.h"
+#include "reports/number_text.h"
+#include "results/summary.h"
+
+namespace kvlab {
+
+namespace {
+
+using Figure = std::optional<double> MethodSummary::*;
+
+struct Row {
+  const MethodResult* method;
+  MethodSummary summary;
+};
+
+// One column of figures: its heading for people, its name for programs.
+struct FigureColumn {
+  const char* heading;
+  const char* key;
+  Figure figure;
+  Figure spread;  // or null
+  NumberStyle style;
+};
+
+const std::vector<FigureColumn>& quality_columns() {
+  using S = MethodSummary;
+  static const std::vector<FigureColumn> columns = {
+      {"NLL", "nll", &S::nll, &S::nll_spread, {4}},
+      {"ΔNLL", "delta_nll", &S::delta_nll, &S::delta_nll_spread, {4, true}},
+      {"PPL", "ppl", &S::ppl, &S::ppl_spread, {3}},
+      {"ΔPPL", "delta_ppl", &S::delta_ppl, &S::delta_ppl_spread, {3, true}},
+      {"ΔPPL %", "delta_ppl_percent", &S::delta_ppl_percent, &S::delta_ppl_percent_spread, {3, true}},
+      {"KL", "kl_mean", &S::kl_mean, nullptr, {5}},
+      {"top-1 %", "top1_agreement", &S::top1_agreement, nullptr, {2, false, 100}},
+      {"density", "density", &S::density, nullptr, {4}},
+      {"compressible", "density_compressible", &S::density_compressible, nullptr, {4}},
+      {"seen", "density_seen", &S::density_seen, nullptr, {4}}};
+  return columns;
+}
+
+std::vector<Row> rows_of(const ComparisonResult& result, bool sort_by_nll) {
+  std::vector<Row> rows;
+  for (const MethodResult& method : result.methods) rows.push_back({&method, summarise(method)});
+  if (!sort_by_nll) return rows;
+  const auto key = [](const Row& row) {
+    return row.summary.nll.value_or(std::numeric_limits<double>::infinity());
+  };
+  std::stable_sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) { return key(a) < key(b); });
+  return rows;
+}
+
+bool flagged(const MethodResult& method) {
+  return method.status != Status::kOk || !method.notes.empty();
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+// Only our own signs; a user's name stays as it is.
+std::string plain_signs(std::string text) {
+  for (const auto& [from, to] : {std::pair{"Δ", "d"}, {"±", "+-"}, {"—", "-"}})
+    text = replaced(text, from, to);
+  return text;
+}
+
+std::string cell_text(const MethodSummary& summary, const FigureColumn& column) {
+  std::string text = number_text(summary.*column.figure, column.style, "—");
+  if (!column.spread || !(summary.*column.spread)) return text;
+  NumberStyle spread = column.style;
+  spread.sign = false;
+  return text + " ± " + number_text(summary.*column.spread, spread, "—");
+}
+
+Column figure_column(const std::vector<Row>& rows, const FigureColumn& figure) {
+  Column column{figure.heading, {}};
+  for (const Row& row : rows) column.cells.push_back(cell_text(row.summary, figure));
+  return column;
+}
+
+// The column of states, "" for rows that are plain OK; empty when all are.
+Column status_column(const std::vector<Row>& rows) {
+  Column column{"status", {}, false};
+  int number = 0;
+  for (const Row& row : rows) {
+    const bool marked = flagged(*row.method);
+    column.cells.push_back(marked ? fmt::format("{} [{}]", status_name(row.method->status), ++number) : "");
+  }
+  return number ? column : Column{};
+}
+
+std::vector<Column> columns_of(const std::vector<Row>& rows, bool ascii) {
+  Column names{"Method", {}, false}, bytes{"KV bytes", {}}, ratios{"KV ratio", {}}, speed{"tok/s", {}};
+  for (const Row& row : rows) {
+    const MethodSummary& summary = row.summary;
+    names.cells.push_back(row.method->name);
+    bytes.cells.push_back(bytes_text(summary.kv_bytes, "—"));
+    ratios.cells.push_back(number_text(kv_ratio(summary), {2, false, 1, "x"}, "—"));
+    speed.cells.push_back(number_text(summary.tokens_per_second, {1}, "—"));
+  }
+  std::vector<Column> columns = {names};
+  for (const FigureColumn& figure : quality_columns()) columns.push_back(figure_column(rows, figure));
+  for (const Column& column : {bytes, ratios, speed}) columns.push_back(column);
+  if (Column status = status_column(rows); !status.cells.empty()) columns.push_back(status);
+  for (size_t c = 1; ascii && c < columns.size(); ++c) {
+    columns[c].heading = plain_signs(columns[c].heading);
+    for (std::string& cell : columns[c].cells) cell = plain_signs(cell);
+  }
+  return columns;
+}
+
+std::string explanation(const MethodResult& method) {
+  std::string text = method.reason;
+  for (const std::string& note : method.notes) text += (text.empty() ? "" : "; ") + note;
+  return replaced(text.empty() ? "no reason given" : text, "\n", " ");
+}
+
+// One line per flagged row, then what holds for the whole table.
+std::vector<std::string> legend(const std::vector<Row>& rows, bool interrupted) {
+  std::vector<std::string> lines;
+  size_t seeds = 0;
+  for (const Row& row : rows) {
+    seeds = std::max(seeds, row.method->seed_results.size());
+    if (!flagged(*row.method)) continue;
+    lines.push_back(fmt::format("[{}] {}: {}", lines.size() + 1, row.method->name, explanation(*row.method)));
+  }
+  if (seeds > 1) lines.push_back(fmt::format("± is the standard deviation over {} seeds", seeds));
+  if (interrupted) lines.push_back("Interrupted: only the documents that every row finished are counted");
+  return lines;
+}
+
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  return '"' + replaced(text, "\"", "\"\"") + '"';
+}
+
+std::string csv_number(const std::optional<double>& value) {
+  return value ? fmt::format("{}", *value) : "";
+}
+
+std::string render_csv(const std::vector<Row>& rows) {
+  std::string text = "method,recipe";
+  for (const FigureColumn& column : quality_columns()) {
+    text += std::string(",") + column.key;
+    if (column.spread) text += std::string(",") + column.key + "_spread";
+  }
+  text += ",kv_bytes,kv_ratio,tokens_per_second,status,notes\n";
+  for (const Row& row : rows) {
+    const MethodSummary& summary = row.summary;
+    text += csv_cell(row.method->name) + "," + csv_cell(row.method->recipe);
+    for (const FigureColumn& column : quality_columns()) {
+      text += "," + csv_number(summary.*column.figure);
+      if (column.spread) text += "," + csv_number(summary.*column.spread);
+    }
+    text += "," + csv_number(summary.kv_bytes) + "," + csv_number(kv_ratio(summary)) + "," +
+            csv_number(summary.tokens_per_second) + "," + status_name(row.method->status) + "," +
+            csv_cell(flagged(*row.method) ? explanation(*row.method) : "") + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+TableFormat parse_table_format(const std::string& name) {
+  if (name == "text") return TableFormat::kText;
+  if (name == "markdown") return TableFormat::kMarkdown;
+  if (name == "csv") return TableFormat::kCsv;
+  throw UserError("unknown table format \"" + name + "\" (expected text, markdown or csv)");
+}
+
+std::string render_table(const ComparisonResult& result, const TableOptions& options) {
+  const std::vector<Row> rows = rows_of(result, options.sort_by_nll);
+  if (options.format == TableFormat::kCsv) return render_csv(rows);
+  const std::vector<Column> columns = columns_of(rows, options.ascii);
+  const bool markdown = options.format == TableFormat::kMarkdown;
+  const std::string rule = options.ascii ? "-" : "─";
+  std::string text = markdown ? grid_markdown(columns)
+                              : grid_text(columns, static_cast<size_t>(std::max(0, options.width)), rule);
+  const std::vector<std::string> lines = legend(rows, result.interrupted);
+  if (!lines.empty()) text += "\n";
+  for (const std::string& line : lines) {
+    text += (markdown ? "- " : "") + (options.ascii ? plain_signs(line) : line) + "\n";
+  }
+  return text;
+}
+
+}  // namespace kvlab

@@ -1,0 +1,160 @@
+#include "results/comparison_json.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "results/atomic_file.h"
+#include "results/summary.h"
+
+namespace kvlab {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+// Counts are written without a decimal point; means over seeds may have one.
+Json count_or_null(const std::optional<double>& value) {
+  if (!value) return nullptr;
+  const bool whole = std::floor(*value) == *value && std::fabs(*value) < 9e15;
+  return whole ? Json(static_cast<int64_t>(*value)) : Json(*value);
+}
+
+// The double that prints as short as the float: 0.1, not 0.10000000149011612.
+double shortest(float value) {
+  char text[32];
+  const char* end = std::to_chars(text, text + sizeof text, value).ptr;
+  double back = value;
+  std::from_chars(text, end, back);
+  return back;
+}
+
+Json to_json(const EntryCount& count) {
+  return {{"kept", count.kept}, {"all", count.all}};
+}
+
+Json to_json(const ByteBreakdown& bytes) {
+  return {{"payload", bytes.payload},     {"metadata", bytes.metadata}, {"residual", bytes.residual},
+          {"positions", bytes.positions}, {"scores", bytes.scores},     {"slack", bytes.slack}};
+}
+
+Json token_nll_json(const DocumentResult& document) {
+  if (!document.token_nll) return nullptr;
+  Json losses = Json::array();
+  for (float nll : *document.token_nll) losses.push_back(shortest(nll));
+  return losses;
+}
+
+Json to_json(const DocumentResult& document) {
+  return {{"index", document.index},
+          {"id", document.id},
+          {"tokens", document.tokens},
+          {"tokens_scored", document.tokens_scored},
+          {"nll_sum", document.nll_sum},
+          {"delta_nll_sum", document.delta_nll_sum},
+          {"kl_sum", document.kl_sum},
+          {"top1_agree", document.top1_agree},
+          {"tokens_touched", document.tokens_touched},
+          {"delta_nll_touched_sum", document.delta_nll_touched_sum},
+          {"entries", to_json(document.overall)},
+          {"entries_outside_window", to_json(document.outside_window)},
+          {"entries_compressible", to_json(document.compressible)},
+          {"entries_outside_effective_window", to_json(document.outside_effective_window)},
+          {"seen_visible", document.seen_visible},
+          {"seen_dense", document.seen_dense},
+          {"kv_bytes", document.kv_bytes},
+          {"kv_bytes_peak", document.kv_bytes_peak},
+          {"kv_bytes_seen_sum", document.kv_bytes_seen_sum},
+          {"kv_bytes_baseline", document.kv_bytes_baseline},
+          {"kv_bytes_breakdown", to_json(document.breakdown)},
+          {"evictions", document.evictions},
+          {"forced_evictions", document.forced_evictions},
+          {"seconds", document.seconds},
+          {"token_nll", token_nll_json(document)},
+          {"notes", document.notes}};
+}
+
+Json summary_row(const MethodResult& method) {
+  const MethodSummary s = summarise(method);
+  return {{"name", method.name},
+          {"recipe", method.recipe},
+          {"status", status_name(method.status)},
+          {"reason", method.reason.empty() ? Json(nullptr) : Json(method.reason)},
+          {"ppl", or_null(s.ppl)},
+          {"nll", or_null(s.nll)},
+          {"delta_nll", or_null(s.delta_nll)},
+          {"delta_ppl", or_null(s.delta_ppl)},
+          {"delta_ppl_percent", or_null(s.delta_ppl_percent)},
+          {"delta_nll_ci95", nullptr},
+          {"kl_mean", or_null(s.kl_mean)},
+          {"top1_agreement", or_null(s.top1_agreement)},
+          {"density", or_null(s.density)},
+          {"density_outside_window", or_null(s.density_outside_window)},
+          {"density_compressible", or_null(s.density_compressible)},
+          {"density_outside_effective_window", or_null(s.density_outside_effective_window)},
+          {"density_seen", or_null(s.density_seen)},
+          {"effective_window", count_or_null(s.effective_window)},
+          {"every", or_null(method.every)},
+          {"kv_bytes", count_or_null(s.kv_bytes)},
+          {"kv_bytes_peak", count_or_null(s.kv_bytes_peak)},
+          {"kv_bytes_seen", or_null(s.kv_bytes_seen)},
+          {"kv_bytes_baseline", count_or_null(s.kv_bytes_baseline)},
+          {"kv_ratio", or_null(kv_ratio(s))},
+          {"tokens_scored", count_or_null(s.tokens_scored)},
+          {"tokens_touched", count_or_null(s.tokens_touched)},
+          {"delta_nll_touched", or_null(s.delta_nll_touched)},
+          {"evictions", count_or_null(s.evictions)},
+          {"forced_evictions", count_or_null(s.forced_evictions)},
+          {"tokens_per_second", or_null(s.tokens_per_second)},
+          {"seeds", method.seed_results.empty() ? Json(nullptr) : Json(method.seed_results.size())},
+          {"nll_spread", or_null(s.nll_spread)},
+          {"ppl_spread", or_null(s.ppl_spread)},
+          {"delta_nll_spread", or_null(s.delta_nll_spread)},
+          {"delta_ppl_spread", or_null(s.delta_ppl_spread)},
+          {"delta_ppl_percent_spread", or_null(s.delta_ppl_percent_spread)},
+          {"notes", method.notes}};
+}
+
+Json detailed_row(const MethodResult& method) {
+  Json row = summary_row(method);
+  row["seed"] = or_null(method.seed);
+  row["documents"] = Json::array();
+  for (const DocumentResult& document : method.documents) row["documents"].push_back(to_json(document));
+  row["seed_results"] = Json::array();
+  for (const MethodResult& run : method.seed_results) row["seed_results"].push_back(detailed_row(run));
+  return row;
+}
+
+Json whole(const ComparisonResult& result, Json (*row)(const MethodResult&)) {
+  Json json = {
+      {"config", result.config}, {"environment", result.environment}, {"interrupted", result.interrupted}};
+  json["methods"] = Json::array();
+  for (const MethodResult& method : result.methods) json["methods"].push_back(row(method));
+  return json;
+}
+
+// Names and ids come from outside and may hold bytes that are not UTF-8; they cost one odd character, not the
+// results.
+std::string text_of(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+Json comparison_summary_json(const ComparisonResult& result) {
+  return whole(result, summary_row);
+}
+Json detailed_results_json(const ComparisonResult& result) {
+  return whole(result, detailed_row);
+}
+
+void write_comparison(const ComparisonResult& result, const std::filesystem::path& folder) {
+  write_atomically(folder / "detailed_results.json", text_of(detailed_results_json(result), -1));
+  write_atomically(folder / "comparison_summary.json", text_of(comparison_summary_json(result), 2));
+}
+
+}  // namespace kvlab

@@ -1,0 +1,52 @@
+// The figures people read, computed from a row's sums. A figure that does not apply is null, never zero.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "results/record.h"
+
+namespace kvlab {
+
+struct MethodSummary {
+  std::optional<double> nll;  // token-weighted over all documents
+  std::optional<double> ppl;  // exp(nll)
+  // Against the baseline on the same tokens; null for INERT rows, whose zero would say "free" where nothing
+  // was done.
+  std::optional<double> delta_nll;
+  std::optional<double> delta_ppl;
+  std::optional<double> delta_ppl_percent;
+  std::optional<double> kl_mean;
+  std::optional<double> top1_agreement;
+  std::optional<double> density;
+  std::optional<double> density_outside_window;
+  std::optional<double> density_compressible;
+  std::optional<double> density_outside_effective_window;
+  std::optional<double> density_seen;
+  std::optional<double> effective_window;
+  std::optional<double> kv_bytes;           // mean over documents, at their ends
+  std::optional<double> kv_bytes_peak;      // the largest of any document
+  std::optional<double> kv_bytes_seen;      // mean over the scored queries
+  std::optional<double> kv_bytes_baseline;  // mean over documents: the dense cache
+  std::optional<double> tokens_scored;
+  std::optional<double> tokens_touched;
+  std::optional<double> delta_nll_touched;  // mean over the touched tokens
+  std::optional<double> evictions;
+  std::optional<double> forced_evictions;
+  std::optional<double> tokens_per_second;  // scoring speed, not deployment speed
+  // Standard deviations (divisor n − 1) over seeds; null for a single run.
+  std::optional<double> nll_spread;
+  std::optional<double> ppl_spread;
+  std::optional<double> delta_nll_spread;
+  std::optional<double> delta_ppl_spread;
+  std::optional<double> delta_ppl_percent_spread;
+};
+
+// Rows that were skipped or failed have no figures: a part of the documents compares with nothing. For a row
+// of several seeds every figure is the mean over them.
+MethodSummary summarise(const MethodResult& result);
+
+// How many times smaller the cache is than the dense one.
+std::optional<double> kv_ratio(const MethodSummary& summary);
+
+}  // namespace kvlab
