@@ -75,7 +75,7 @@ void append_utf8(std::string& out, char32_t code_point) {
     return;
   }
   const int more = code_point < 0x800 ? 1 : code_point < 0x10000 ? 2 : 3;
-  out += static_cast<char>((0xF00 >> more & 0xFF) | code_point >> (6 * more));
+  out += static_cast<char>((0xFF00 >> (more + 1) & 0xFF) | code_point >> (6 * more));
   for (int i = more - 1; i >= 0; --i) out += static_cast<char>(0x80 | (code_point >> (6 * i) & 0x3F));
 }
 

@@ -52,7 +52,7 @@ void compare_start(const std::string& text_file, const std::string& golden) {
   ASSERT_GE(expected.size(), 384u);
   EXPECT_EQ(expected.front(), tokenizer->bos());
   auto ids = tokenizer->encode(text);
-  EXPECT_EQ(tokenizer->decode(ids), text);
+  EXPECT_TRUE(tokenizer->decode(ids) == text);
   expected.resize(384);
   ids.insert(ids.begin(), tokenizer->bos());
   ids.resize(384);
@@ -119,7 +119,8 @@ TEST(TokenizerGolden, LongRunsTakeLinearTime) {
   const auto tokenizer = open_tokenizer(default_model_path());
   for (const char c : {'a', ' ', '1', '!', '\n', '<'}) {
     const std::string text(1 << 20, c);
-    EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)), text);
+    // Not EXPECT_EQ, which would print the megabyte.
+    EXPECT_TRUE(tokenizer->decode(tokenizer->encode(text)) == text) << c;
   }
 }
 
