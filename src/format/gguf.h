@@ -19,8 +19,8 @@ class GgufFile {
   virtual ~GgufFile() = default;
 
   virtual const std::string& path() const = 0;
-  // Metadata. nullopt: no such key. UserError naming the file and the key: another type. Any integer type is taken as
-  // integer, integer and float types as real.
+  // Metadata. nullopt: no such key. UserError naming the file and the key: another type. Any integer type is
+  // taken as integer, integer and float types as real.
   virtual std::optional<std::string> text(const std::string& key) const = 0;
   virtual std::optional<int64_t> integer(const std::string& key) const = 0;
   virtual std::optional<double> real(const std::string& key) const = 0;

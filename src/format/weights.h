@@ -1,6 +1,6 @@
-// A model on disk as named tensors and settings, whatever the file format. Tensor names are those of Hugging Face
-// checkpoints ("model.layers.0.self_attn.q_proj.weight"); the GGUF reader translates. Q and K rows come in the half-split
-// rotary order of Hugging Face, whatever the file holds.
+// A model on disk as named tensors and settings, whatever the file format. Tensor names are those of Hugging
+// Face checkpoints ("model.layers.0.self_attn.q_proj.weight"); the GGUF reader translates. Q and K rows come
+// in the half-split rotary order of Hugging Face, whatever the file holds.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct RotarySettings {
   // Llama 3.1's frequency scaling (kind kLlama3).
   double factor = 1.0, low_freq_factor = 1.0, high_freq_factor = 4.0;
   int64_t original_context = 0;
-  // Frequency divisors from a GGUF file (rope_freqs.weight), dims/2 values; empty: none. They replace kLlama3.
+  // Frequency divisors from a GGUF file (rope_freqs.weight), dims/2 values; empty: none. They replace
+  // kLlama3.
   std::vector<float> divisors;
 };
 
@@ -39,13 +40,17 @@ class Weights {
   virtual ~Weights() = default;
   virtual const std::string& path() const = 0;
   virtual bool has(const std::string& name) const = 0;
-  // Sizes, slowest first: a linear layer's weight is {out, in}. Throws UserError naming file and tensor when missing.
+  // Sizes, slowest first: a linear layer's weight is {out, in}. Throws UserError naming file and tensor when
+  // missing.
   virtual std::vector<int64_t> shape(const std::string& name) const = 0;
   // Dequantises rows [first, first + count) of a tensor (a vector is one row) to float. Throws UserError.
   virtual void read_rows(const std::string& name, int64_t first, int64_t count, float* out) const = 0;
   virtual std::vector<std::string> names() const = 0;
+  // How the file stores a tensor: "f32", "bf16", "q4_1". Throws UserError when the tensor is missing.
+  virtual std::string type(const std::string& /*name*/) const { return "f32"; }
 
-  // The whole tensor; throws UserError naming file, tensor and both shapes when the shape differs from `expected`.
+  // The whole tensor; throws UserError naming file, tensor and both shapes when the shape differs from
+  // `expected`.
   std::vector<float> read(const std::string& name, const std::vector<int64_t>& expected) const;
 };
 
@@ -54,7 +59,8 @@ struct ModelFiles {
   std::shared_ptr<const Weights> weights;
 };
 
-// Opens a .gguf file or a Hugging Face folder. Reads settings only; tensors are read when asked for. Throws UserError.
+// Opens a .gguf file or a Hugging Face folder. Reads settings only; tensors are read when asked for. Throws
+// UserError.
 ModelFiles open_model(const std::string& path);
 
 }  // namespace kvlab

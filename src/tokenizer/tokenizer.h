@@ -13,19 +13,21 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
   // Ids of `text`; no BOS is added. Special tokens written in the text ("<|im_start|>") become their ids when
-  // `parse_special` is set, as Hugging Face tokenizers do. Text must be valid UTF-8 (UserError with the byte offset).
+  // `parse_special` is set, as Hugging Face tokenizers do. Text must be valid UTF-8 (UserError with the byte
+  // offset).
   virtual std::vector<int32_t> encode(std::string_view text, bool parse_special = true) const = 0;
   // The bytes of the ids; special tokens are written out when `special` is set, else left out.
   virtual std::string decode(const std::vector<int32_t>& ids, bool special = true) const = 0;
   virtual int vocab_size() const = 0;
-  virtual int bos() const = 0;  // -1: none
-  virtual int eos() const = 0;  // -1: none
-  virtual bool add_bos() const = 0;  // what the tokenizer's metadata says of plain text
+  virtual int bos() const = 0;                           // -1: none
+  virtual int eos() const = 0;                           // -1: none
+  virtual bool add_bos() const = 0;                      // what the tokenizer's metadata says of plain text
   virtual const std::string& chat_template() const = 0;  // "": none
   virtual std::string description() const = 0;  // for `kvlab info`: "byte-level BPE (smollm), 49152 tokens"
 };
 
-// From a .gguf file or a Hugging Face folder (tokenizer.json, tokenizer_config.json). Throws UserError naming the file.
+// From a .gguf file or a Hugging Face folder (tokenizer.json, tokenizer_config.json). Throws UserError naming
+// the file.
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& model_path);
 
 // Byte offset of the first invalid UTF-8 sequence, or npos.
