@@ -70,7 +70,7 @@ BlockState make_state(const QueryBlock& block, DType type, const BlockKernel& ke
   scratch.q.reserve_discard(kernel.q_floats(strips, block.head_dim));
   scratch.k.reserve_discard(kernel.kv_floats(block.head_dim));
   scratch.v.reserve_discard(kernel.kv_floats(block.head_dim));
-  scratch.s.reserve_discard(kStripRows * kGroupEntries);
+  scratch.s.reserve_discard(2 * kStripRows * kGroupEntries);
   scratch.out.reserve_discard(padded_rows * out_stride);
   scratch.stats.reserve_discard(padded_rows * (1 + kUnit));
   float* sum = scratch.stats.data();

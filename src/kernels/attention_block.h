@@ -53,11 +53,12 @@ struct BlockState {
   const QueryBlock& block;
   DType type;
   int rows, strips;
-  int out_stride;  // head_dim rounded up to kUnit
-  float *q, *k, *v, *s;
-  float* out;                // [strips * kStripRows][out_stride], not yet divided by the sums
-  float* max;                // [strips * kStripRows]
-  float* sum;                // [strips * kStripRows][kUnit]: the lanes of a vector each
+  int out_stride;    // head_dim rounded up to kUnit
+  float *q, *k, *v;  // as the kernel packs them
+  float* s;          // two times [kStripRows][kGroupEntries] for the scores and probabilities of a strip
+  float* out;        // [strips * kStripRows][out_stride], not yet divided by the sums
+  float* max;        // [strips * kStripRows]
+  float* sum;        // [strips * kStripRows][kUnit]: the lanes of a vector each
   const int32_t* row_query;  // position of the query of each row
 };
 
