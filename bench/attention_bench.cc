@@ -13,6 +13,7 @@ namespace kvlab {
 namespace {
 
 constexpr int kHeadDim = 64, kGroup = 3;
+constexpr int kOneSpan = 1 << 20;
 
 enum Lives { kDense, kWindow, kHalf };
 
@@ -52,7 +53,7 @@ benchmark::Counter rate(double amount) {
   return {amount, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000};
 }
 
-void lifetime(benchmark::State& state, DType type, bool bf16_instructions, int lives) {
+void lifetime(benchmark::State& state, DType type, bool bf16_instructions, int lives, int page) {
   const int tokens = static_cast<int>(state.range(0));
   attention_allow_bf16_instructions(bf16_instructions);
   const std::vector<float> k = random_floats(size_t{kHeadDim} * tokens, 1), v = random_floats(k.size(), 2);
@@ -60,12 +61,18 @@ void lifetime(benchmark::State& state, DType type, bool bf16_instructions, int l
   const std::vector<BF16> k16 = rounded(k), v16 = rounded(v);
   std::vector<float> out(q.size());
   const std::vector<int32_t> evict_at = make_lives(tokens, lives);
-  EntrySpan span;
-  span.k = type == DType::kF32 ? static_cast<const void*>(k.data()) : k16.data();
-  span.v = type == DType::kF32 ? static_cast<const void*>(v.data()) : v16.data();
-  span.k_stride = span.v_stride = kHeadDim;
-  span.count = tokens;
-  span.evict_at = evict_at.data();
+  std::vector<EntrySpan> spans;
+  for (int first = 0; first < tokens; first += page) {
+    EntrySpan span;
+    const size_t at = size_t{kHeadDim} * first;
+    span.k = type == DType::kF32 ? static_cast<const void*>(&k[at]) : &k16[at];
+    span.v = type == DType::kF32 ? static_cast<const void*>(&v[at]) : &v16[at];
+    span.k_stride = span.v_stride = kHeadDim;
+    span.count = std::min(page, tokens - first);
+    span.first_position = first;
+    span.evict_at = &evict_at[first];
+    spans.push_back(span);
+  }
   QueryBlock block;
   block.q_head = block.out_head = kHeadDim;
   block.q_row = block.out_row = kGroup * kHeadDim;
@@ -79,7 +86,7 @@ void lifetime(benchmark::State& state, DType type, bool bf16_instructions, int l
       block.queries = std::min(kQueryBlock, tokens - first);
       block.q = q.data() + first * block.q_row;
       block.out = out.data() + first * block.out_row;
-      lifetime_attention(block, {&span, 1}, type, scratch);
+      lifetime_attention(block, spans, type, scratch);
     }
   }
   attention_allow_bf16_instructions(true);
@@ -98,13 +105,16 @@ void slots(benchmark::State& state, DType type) {
   state.counters["bytes"] = rate(2.0 * kHeadDim * live * element_size(type));
 }
 
-BENCHMARK_CAPTURE(lifetime, dense_f32, DType::kF32, false, kDense)->Arg(1024)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, dense_bf16, DType::kBF16, true, kDense)->Arg(1024)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, dense_bf16_converted, DType::kBF16, false, kDense)->Arg(1024)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, window_f32, DType::kF32, false, kWindow)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, window_bf16, DType::kBF16, true, kWindow)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, half_f32, DType::kF32, false, kHalf)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, half_bf16, DType::kBF16, true, kHalf)->Arg(4096);
+BENCHMARK_CAPTURE(lifetime, dense_f32, DType::kF32, false, kDense, kOneSpan)->Arg(1024)->Arg(4096);
+BENCHMARK_CAPTURE(lifetime, dense_bf16, DType::kBF16, true, kDense, kOneSpan)->Arg(1024)->Arg(4096);
+BENCHMARK_CAPTURE(lifetime, dense_bf16_converted, DType::kBF16, false, kDense, kOneSpan)
+    ->Arg(1024)
+    ->Arg(4096);
+BENCHMARK_CAPTURE(lifetime, window_f32, DType::kF32, false, kWindow, kOneSpan)->Arg(4096);
+BENCHMARK_CAPTURE(lifetime, window_bf16, DType::kBF16, true, kWindow, kOneSpan)->Arg(4096);
+BENCHMARK_CAPTURE(lifetime, half_f32, DType::kF32, false, kHalf, kOneSpan)->Arg(4096);
+BENCHMARK_CAPTURE(lifetime, half_bf16, DType::kBF16, true, kHalf, kOneSpan)->Arg(4096);
+BENCHMARK_CAPTURE(lifetime, half_bf16_pages, DType::kBF16, true, kHalf, 16)->Arg(4096);
 BENCHMARK_CAPTURE(slots, f32, DType::kF32)->Arg(128)->Arg(512)->Arg(2048);
 BENCHMARK_CAPTURE(slots, bf16, DType::kBF16)->Arg(128)->Arg(512)->Arg(2048);
 

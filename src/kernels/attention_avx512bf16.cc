@@ -14,6 +14,12 @@
 
 #include <immintrin.h>
 
+// GCC 12 warns about its own intrinsics, which leave unused inputs undefined on purpose (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 namespace kvlab {
 namespace {
 
@@ -102,20 +108,22 @@ KVLAB_AVX512_BF16 void pack_queries(const BlockState& state) {
   }
 }
 
-// Four columns of a panel from four candidates: 4 x 4 transposes of pairs.
-KVLAB_AVX512_BF16 inline void pack_four_keys(const void* const* rows, int pairs, float* out) {
-  const auto put = [](float* to, __m128i x) __attribute__((always_inline)) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), x);
-  };
-  const uint32_t* r[4];
-  for (int i = 0; i < 4; ++i) r[i] = static_cast<const uint32_t*>(rows[i]);
-  // head_dim is a multiple of 4, so pairs come in twos: half a transpose each time.
+inline __m128i load_two_pairs(const uint16_t* from) {
+  return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+}
+inline void store_four_pairs(float* to, __m128i x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), x);
+}
+
+// Four candidates become four columns of a panel. Pairs come in twos, as head_dim is a multiple of 4.
+inline void pack_four_keys(const void* const* rows, int pairs, float* out) {
+  const uint16_t* r[4];
+  for (int c = 0; c < 4; ++c) r[c] = static_cast<const uint16_t*>(rows[c]);
   for (int i = 0; i < pairs; i += 2) {
-    __m128i x[4];
-    for (int c = 0; c < 4; ++c) x[c] = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(r[c] + i));
-    const __m128i low = _mm_unpacklo_epi32(x[0], x[1]), high = _mm_unpacklo_epi32(x[2], x[3]);
-    put(out + i * kPanel, _mm_unpacklo_epi64(low, high));
-    put(out + (i + 1) * kPanel, _mm_unpackhi_epi64(low, high));
+    const __m128i low = _mm_unpacklo_epi32(load_two_pairs(r[0] + 2 * i), load_two_pairs(r[1] + 2 * i));
+    const __m128i high = _mm_unpacklo_epi32(load_two_pairs(r[2] + 2 * i), load_two_pairs(r[3] + 2 * i));
+    store_four_pairs(out + i * kPanel, _mm_unpacklo_epi64(low, high));
+    store_four_pairs(out + (i + 1) * kPanel, _mm_unpackhi_epi64(low, high));
   }
 }
 
