@@ -42,19 +42,30 @@ struct QueryBlock {
 
 // Queries handled per task; callers cut longer runs into blocks of this size so that results do not depend on threads.
 inline constexpr int kQueryBlock = 64;
+inline constexpr int kMaxHeadDim = 256, kMaxGroup = 16;
 
 // Working memory of one thread.
 struct AttentionScratch {
-  Buffer<float> q, k, v, s, stats;
+  Buffer<float> q, k, v, s, out, stats;
   Buffer<int32_t> index;
 };
 
 // out[r][g] = sum_j softmax_j(scale q.k_j) v_j over the entries query r sees. Every query must see at least one entry
-// (its own). Cost follows the entries alive for the block, not the length of the history. queries <= kQueryBlock.
+// (its own). Cost follows the entries alive for the block, not the length of the history. queries <= kQueryBlock,
+// head_dim a multiple of 4 up to kMaxHeadDim, group <= kMaxGroup, type kF32 or kBF16. How entries are cut into spans
+// does not change the result at all.
+// With kF32, queries and probabilities stay in float. With kBF16 on a processor with AVX512_BF16 both are rounded to
+// bfloat16 (as keys and values are already), which moves results by up to about 2^-8 of the largest |v|; elsewhere only
+// keys and values are bfloat16.
 void lifetime_attention(const QueryBlock& block, std::span<const EntrySpan> entries, DType type,
                         AttentionScratch& scratch);
 // The same in plain loops and double sums; the tests' reference.
 void lifetime_attention_reference(const QueryBlock& block, std::span<const EntrySpan> entries, DType type);
+
+// Whether lifetime_attention uses AVX512_BF16 instructions for kBF16: the processor has them and nobody said no. Saying no
+// is for tests and benchmarks.
+bool attention_uses_bf16_instructions();
+void attention_allow_bf16_instructions(bool allow);
 
 // The live entries of one KV head for the one-query kernel: slots [0, size) are live, removing a slot moves the last
 // one into it. Layout: keys in tiles of 16 slots with the slot index fastest, values row by row.
@@ -77,6 +88,7 @@ class SlotStore {
  private:
   void grow();
   int head_dim_;
+  int v_stride_;  // head_dim rounded up to 16, so that rows of V are whole vectors
   DType type_;
   int size_ = 0, capacity_ = 0;
   Buffer<float> k32_, v32_;
