@@ -188,6 +188,13 @@ TEST_F(HfConfig, DamageIsRefusedOrRead) {
   testing::truncate_everywhere(bytes.substr(0, bytes.size() - 1), config_path(), 200, use);
 }
 
+TEST_F(HfConfig, DamagedWeightsAreNamed) {
+  const std::string path = (folder_.path() / "model.safetensors").string();
+  const auto counts =
+      testing::flip_bytes(read_bytes(path), path, 1500, 300, 7, [&] { read_all(folder_.path().string()); });
+  EXPECT_GE(counts.refused, 200);
+}
+
 TEST(DefaultModel, HasItsSettings) {
   const std::string path = KVLAB_SOURCE_DIR "/.deps/models/SmolLM2-135M-Instruct.Q4_1.gguf";
   if (!fs::exists(path)) GTEST_SKIP() << "no default model (scripts/setup.sh fetches it)";
