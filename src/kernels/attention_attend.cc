@@ -19,6 +19,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvlab {
 namespace HWY_NAMESPACE {
+namespace {  // other files have functions of the same names
 
 constexpr int kParty = 4;                 // query heads processed together
 constexpr int kPerTile = kTile / kLanes;  // vectors of a tile's row
@@ -191,6 +192,7 @@ void attend(const SlotView& view, const float* q, int group, float scale, float*
                 out + static_cast<size_t>(g) * view.head_dim);
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace kvlab
 HWY_AFTER_NAMESPACE();

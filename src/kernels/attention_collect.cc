@@ -16,6 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvlab {
 namespace HWY_NAMESPACE {
+namespace {  // other files have functions of the same names
 namespace hn = hwy::HWY_NAMESPACE;
 
 using D = hn::CappedTag<int32_t, 16>;
@@ -57,6 +58,7 @@ void collect_span(const EntrySpan& span, int32_t index, int32_t first_query, int
   }
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace kvlab
 HWY_AFTER_NAMESPACE();

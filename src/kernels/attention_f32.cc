@@ -23,6 +23,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace kvlab {
 namespace HWY_NAMESPACE {
+namespace {  // other files have functions of the same names
 
 // Vectors per panel: with 32 registers 6 x 4 sums fit, with 16 registers 6 x 2.
 constexpr int kVectors = kLanes >= 16 ? 4 : 2;
@@ -250,6 +251,7 @@ const BlockKernel* kernel() {
   return &kKernel;
 }
 
+}  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace kvlab
 HWY_AFTER_NAMESPACE();
