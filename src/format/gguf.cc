@@ -295,7 +295,7 @@ void MappedGguf::place(const std::string& name, uint64_t offset, Tensor& tensor)
 void MappedGguf::read_rows(const std::string& name, int64_t first, int64_t count, float* out) const {
   const Tensor& tensor = at(name);
   if (first < 0 || count < 0 || first > tensor.rows || count > tensor.rows - first) {
-    throw tensor_error(name, fmt::format("rows {}..{} asked of {}", first, first + count, tensor.rows));
+    throw tensor_error(name, fmt::format("rows {} + {} asked of {}", first, count, tensor.rows));
   }
   if (count == 0) return;
   const ggml_type_traits* traits = ggml_get_type_traits(tensor.type);

@@ -88,8 +88,8 @@ class GgufWeights final : public Weights {
     const std::vector<int64_t> shape = file_->tensor_shape(source);
     const int64_t rows = shape.size() < 2 ? 1 : shape[0];
     if (shape.size() != 2 || rows % head_dim_ != 0 || first < 0 || count < 0 || first > rows - count) {
-      throw UserError(fmt::format("{}: tensor '{}': rows {}..{} asked of shape {}, heads of {} rows", path(),
-                                  source, first, first + count, shape_text(shape), head_dim_));
+      throw UserError(fmt::format("{}: tensor '{}': rows {} + {} asked of shape {}, heads of {} rows", path(),
+                                  source, first, count, shape_text(shape), head_dim_));
     }
     for (int64_t i = 0; i < count; ++i) {
       file_->read_rows(source, interleaved_row(first + i), 1, out + i * shape[1]);

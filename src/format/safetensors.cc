@@ -235,21 +235,22 @@ void SafetensorsWeights::read_rows(const std::string& name, int64_t first, int64
 }  // namespace
 
 std::shared_ptr<const Weights> open_safetensors(const std::string& path) {
-  auto weights = std::make_shared<SafetensorsWeights>(path);
+  // The weights' path is the file that was read, not its folder, so that errors name the file.
   std::error_code ignored;
-  if (!fs::is_directory(path, ignored)) {
-    weights->add_file(path);
+  const bool folder = fs::is_directory(path, ignored);
+  const fs::path single = folder ? fs::path(path) / kSingleFile : fs::path(path);
+  const fs::path index = fs::path(path) / kIndexFile;
+  if (!folder || fs::exists(single, ignored)) {
+    auto weights = std::make_shared<SafetensorsWeights>(single.string());
+    weights->add_file(single.string());
     return weights;
   }
-  const fs::path single = fs::path(path) / kSingleFile, index = fs::path(path) / kIndexFile;
-  if (fs::exists(single, ignored)) {
-    weights->add_file(single.string());
-  } else if (fs::exists(index, ignored)) {
+  if (fs::exists(index, ignored)) {
+    auto weights = std::make_shared<SafetensorsWeights>(index.string());
     weights->add_index(index.string());
-  } else {
-    throw UserError(fmt::format("{} has neither {} nor {}", path, kSingleFile, kIndexFile));
+    return weights;
   }
-  return weights;
+  throw UserError(fmt::format("{} has neither {} nor {}", path, kSingleFile, kIndexFile));
 }
 
 }  // namespace kvlab

@@ -68,8 +68,8 @@ DamageCounts truncate_everywhere(const std::string& bytes, const std::string& pa
 }
 
 DamageCounts flip_bytes(const std::string& bytes, const std::string& path, size_t reach, int cases,
-                        uint64_t seed, const std::function<void()>& use) {
-  const std::string name = std::filesystem::path(path).filename().string();
+                        uint64_t seed, const std::function<void()>& use, std::string name) {
+  if (name.empty()) name = std::filesystem::path(path).filename().string();
   DamageCounts counts;
   uint64_t state = mix64(seed);
   const auto random = [&](uint64_t bound) { return (state = mix64(state)) % bound; };

@@ -30,8 +30,9 @@ struct DamageCounts {
 DamageCounts truncate_everywhere(const std::string& bytes, const std::string& path, int cases,
                                  const std::function<void()>& use);
 
-// Changes one to four bytes among the first `reach` ones, `cases` times.
+// Changes one to four bytes among the first `reach` ones, `cases` times. Errors must name the file, or `name`
+// if given.
 DamageCounts flip_bytes(const std::string& bytes, const std::string& path, size_t reach, int cases,
-                        uint64_t seed, const std::function<void()>& use);
+                        uint64_t seed, const std::function<void()>& use, std::string name = "");
 
 }  // namespace kvlab::testing
