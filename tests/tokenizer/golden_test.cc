@@ -1,6 +1,7 @@
 // Against ids that Hugging Face tokenizers and llama.cpp gave.
 #include <gtest/gtest.h>
 
+#include "format/gguf.h"
 #include "tokenizer/tokenizer_files.h"
 
 namespace kvlab {
@@ -40,31 +41,53 @@ TEST(TokenizerGolden, DefaultModelSaysWhatItIs) {
   EXPECT_EQ(tokenizer->decode({1, 19556, 2}, false), "Hello");
 }
 
-// The first 384 tokens of a document whose ids are in `golden` behind a BOS.
-void compare_start(const std::string& text_file, const std::string& golden) {
-  KVLAB_NEED_FILE(shared_path(text_file));
-  KVLAB_NEED_FILE(shared_path(golden));
-  KVLAB_NEED_FILE(default_model_path());
-  const auto tokenizer = open_tokenizer(default_model_path());
-  const std::string text = read_text(shared_path(text_file));
-  std::vector<int32_t> expected =
-      nlohmann::json::parse(read_text(shared_path(golden))).at("tokens").get<std::vector<int32_t>>();
+// The first 384 tokens of a document, whose ids are in `golden` behind a BOS.
+void compare_start(const Tokenizer& tokenizer, const std::string& text, const std::string& golden) {
+  auto expected = nlohmann::json::parse(read_text(golden)).at("tokens").get<std::vector<int32_t>>();
   ASSERT_GE(expected.size(), 384u);
-  EXPECT_EQ(expected.front(), tokenizer->bos());
-  auto ids = tokenizer->encode(text);
-  EXPECT_TRUE(tokenizer->decode(ids) == text);
+  EXPECT_EQ(expected.front(), 1);
+  auto ids = tokenizer.encode(text);
+  EXPECT_TRUE(tokenizer.decode(ids) == text);
   expected.resize(384);
-  ids.insert(ids.begin(), tokenizer->bos());
+  ids.insert(ids.begin(), 1);
   ids.resize(384);
   EXPECT_EQ(ids, expected);
 }
 
-TEST(TokenizerGolden, WikiText) {
-  compare_start("data/wikitext2/wiki.test.raw", "goldens/wikitext2.json");
+// The default model's vocabulary as a tokenizer.json with GPT-2's pattern only.
+nlohmann::json default_model_as_gpt2() {
+  const auto file = GgufFile::open(default_model_path());
+  nlohmann::json tokenizer = testing::tiny_tokenizer({});
+  nlohmann::json vocab;
+  const auto tokens = file->texts("tokenizer.ggml.tokens");
+  for (size_t id = 0; id < tokens->size(); ++id) vocab[(*tokens)[id]] = id;
+  tokenizer["model"]["vocab"] = vocab;
+  tokenizer["model"]["merges"] = file->texts("tokenizer.ggml.merges").value();
+  tokenizer["added_tokens"] = nlohmann::json::array();
+  return tokenizer;
 }
 
-TEST(TokenizerGolden, Katrine) {
-  compare_start("data/novels/katrine_14263.txt", "goldens/katrine.json");
+TEST(TokenizerGolden, WikiText) {
+  const std::string text = shared_path("data/wikitext2/wiki.test.raw");
+  const std::string golden = shared_path("goldens/wikitext2.json");
+  KVLAB_NEED_FILE(text);
+  KVLAB_NEED_FILE(golden);
+  KVLAB_NEED_FILE(default_model_path());
+  compare_start(*open_tokenizer(default_model_path()), read_text(text), golden);
+}
+
+// These ids come from transformers' GGUF reader, which leaves tokenizer.ggml.pre aside and takes GPT-2's
+// pattern. The two differ where several spaces stand before a digit, as in this book's table of contents.
+TEST(TokenizerGolden, KatrineWithGpt2Pattern) {
+  const std::string text = shared_path("data/novels/katrine_14263.txt");
+  const std::string golden = shared_path("goldens/katrine.json");
+  KVLAB_NEED_FILE(text);
+  KVLAB_NEED_FILE(golden);
+  KVLAB_NEED_FILE(default_model_path());
+  const testing::Folder folder;
+  compare_start(*testing::open_json(folder, default_model_as_gpt2()), read_text(text), golden);
+  const auto tokenizer = open_tokenizer(default_model_path());
+  EXPECT_EQ(tokenizer->encode("is,   1 x"), (std::vector<int32_t>{271, 28, 333, 33, 1792}));
 }
 
 std::vector<std::string> split_by(const std::string& text, const std::string& separator) {
