@@ -5,7 +5,7 @@
     make_corpus_goldens.py MODEL.gguf CORPUS.jsonl OUT.json
 
 Nothing of kvlab runs here: the model is transformers', read from the GGUF file and dequantised to float32, and the
-policies are either kvpress's or the short step-by-step version below. Everything runs on the CPU.
+policies are either kvpress's or the plain versions in step_by_step.py. Everything runs on the CPU.
 
 An environment for it:
 
@@ -19,6 +19,8 @@ The output, with NLLs in nats, positions counted from 0 and heads meaning KV hea
     documents[i].stream      per recipe: the same under a policy that acts while the tokens arrive
         evicted              share of all entries (layers x heads x tokens) that is gone after the last action
         seen                 pairs of a query and an entry it could see, as a share of the causal pairs
+        near_ties            choices (per layer, head and action) that rounding could have turned around; 0 means that
+                             another float32 program should evict exactly the same entries
         live_at_end          positions left per head, in the first and the last layer
 """
 import argparse
@@ -38,6 +40,8 @@ from tokenizers import pre_tokenizers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from step_by_step import BudgetAttention, BudgetRun, score_h2o, score_knorm, score_observed_attention, score_tova
 
 BOS = 1
 LENGTH = 320                     # tokens per document, BOS included
@@ -129,98 +133,7 @@ def run_threshold(model, ids: Tensor, run: ThresholdRun) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Policies that keep a number of entries, step by step
-
-@dataclass(frozen=True)
-class Step:
-    """What a scorer may look at once the query of token `seen - 1` has attended; entries are in order of position."""
-    weights: Tensor       # [heads, group, entries] softmax weights of this query
-    weight_sum: Tensor    # [heads, group, entries] summed over the queries since the entry's birth, this one included
-    positions: Tensor     # [heads, entries]
-    keys: Tensor          # [heads, entries, head dimension]
-    seen: int
-
-
-def score_h2o(step: Step) -> Tensor:
-    return step.weight_sum.sum(1)
-
-
-def score_tova(step: Step) -> Tensor:
-    """One score per position for the whole layer, so that all heads lose the same entry."""
-    return step.weights.mean((0, 1)).expand(step.positions.shape)
-
-
-def score_observed_attention(step: Step) -> Tensor:
-    return step.weight_sum.mean(1) / (step.seen - step.positions)
-
-
-def score_knorm(step: Step) -> Tensor:
-    return -step.keys.norm(dim=-1)
-
-
-@dataclass(frozen=True)
-class BudgetRun:
-    """Keep `size` entries per head, or the fraction `keep` of the tokens seen; the first and the last stay anyway."""
-    score: Callable[[Step], Tensor]
-    window: int
-    sinks: int = 0
-    size: int | None = None
-    keep: float | None = None
-
-    def limit(self, seen: int) -> int:
-        # the small number makes a product like 0.29 * 100 count as the whole number it stands for
-        return self.size if self.size is not None else max(1, math.floor(seen * self.keep + 1e-6))
-
-
-def entries_that_stay(run: BudgetRun, step: Step) -> Tensor | None:
-    """Indices [heads, entries that stay], or None where nothing leaves."""
-    free = (step.positions >= run.sinks) & (step.positions < step.seen - run.window)
-    free_per_head = free.sum(1)
-    assert (free_per_head == free_per_head[0]).all(), "every head holds the same number of entries"
-    entries = step.positions.shape[1]
-    leaving = min(entries - run.limit(step.seen), int(free_per_head[0]))
-    if leaving <= 0:
-        return None
-    score = run.score(step).masked_fill(~free, math.inf)
-    by_score = score.sort(dim=1, stable=True).indices    # stable: of equal scores the lower position leaves first
-    return by_score[:, leaving:].sort(dim=1).values
-
-
-class BudgetAttention:
-    """An attention function for transformers that runs a policy query by query inside each layer.
-
-    Layer l at token t needs layer l-1 at tokens <= t and nothing else, so one forward pass over all tokens gives what
-    feeding the model one token at a time would give.
-    """
-
-    def __init__(self, run: BudgetRun):
-        self.run = run
-        self.pairs = 0                               # (query, entry) pairs that were visible
-        self.live: dict[int, list[list[int]]] = {}   # per layer, at the end
-
-    def __call__(self, module, query: Tensor, key: Tensor, value: Tensor, attention_mask, *, scaling: float, **_):
-        heads, n, d = key.shape[1:]
-        q = query[0].view(heads, -1, n, d)           # query head g of KV head h is query head h * group + g
-        group = q.shape[1]
-        output = torch.empty(n, heads, group, d)
-        positions = torch.empty(heads, 0, dtype=torch.long)
-        k, v = torch.empty(heads, 0, d), torch.empty(heads, 0, d)
-        weight_sum = torch.empty(heads, group, 0, dtype=torch.float64)
-        for t in range(n):
-            positions = torch.cat([positions, torch.full((heads, 1), t)], 1)
-            k, v = torch.cat([k, key[0, :, t:t + 1]], 1), torch.cat([v, value[0, :, t:t + 1]], 1)
-            weights = (q[:, :, t] @ k.transpose(1, 2) * scaling).softmax(-1)
-            output[t] = weights @ v
-            weight_sum = torch.nn.functional.pad(weight_sum, (0, 1)) + weights
-            self.pairs += positions.numel()
-            stay = entries_that_stay(self.run, Step(weights, weight_sum, positions, k, t + 1))
-            if stay is not None:
-                positions = positions.gather(1, stay)
-                k, v = (x.gather(1, stay[:, :, None].expand(-1, -1, d)) for x in (k, v))
-                weight_sum = weight_sum.gather(2, stay[:, None].expand(-1, group, -1))
-        self.live[module.layer_idx] = positions.tolist()
-        return output.view(1, n, heads * group, d), None
-
+# Policies that keep a number of entries
 
 def run_budget(model, ids: Tensor, run: BudgetRun) -> dict[str, Any]:
     attention = BudgetAttention(run)
@@ -232,6 +145,7 @@ def run_budget(model, ids: Tensor, run: BudgetRun) -> dict[str, Any]:
     return summary(nll) | {
         "evicted": round(1 - live / (layers * heads * n), DIGITS),
         "seen": round(attention.pairs / (layers * heads * n * (n + 1) / 2), DIGITS),
+        "near_ties": attention.near_ties,
         "live_at_end": {str(i): attention.live[i] for i in (0, layers - 1)}}
 
 
