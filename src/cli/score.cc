@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "evals/document_run.h"
-#include "results/summary.h"
+#include "results/environment.h"
 
 namespace kvlab {
 
@@ -52,6 +52,7 @@ nlohmann::ordered_json output(const DocumentRun& run, const TokenDocument& docum
   json["nll"] = run.nll;
   json["ppl"] = std::exp(r.nll_sum / static_cast<double>(r.tokens_scored));
   json["kv_bytes"] = r.kv_bytes;
+  json["kv_bytes_peak"] = r.kv_bytes_peak;
   json["kv_bytes_baseline"] = r.kv_bytes_baseline;
   json["density"] = static_cast<double>(r.overall.kept) / static_cast<double>(r.overall.all);
   json["density_seen"] = r.seen_visible / r.seen_dense;
@@ -79,8 +80,13 @@ int run(const Flags& f) {
   options.kv_type = f.model.cache_type();
   options.extend_size = f.extend_size;
   const auto model = load_model(files, f.model.weight_type());
+  const bool fresh_peak = reset_peak_resident();
+  const int64_t resident = resident_bytes();
   const DocumentRun result = run_document(model, method, document, options);
-  fmt::print("{}\n", output(result, document, f.live).dump());
+  auto json = output(result, document, f.live);
+  json["rss_after_load"] = resident;
+  json["rss_peak"] = fresh_peak ? nlohmann::ordered_json(peak_resident_bytes()) : nullptr;
+  fmt::print("{}\n", json.dump());
   return 0;
 }
 
