@@ -44,6 +44,9 @@ struct NamedInfo {
 };
 const std::vector<const NamedInfo*>& registry_named();
 
+// The parameters that every scorer takes beside its own and its budget: sinks, window, every, at, seed, ...
+const FieldList& shared_recipe_fields();
+
 // What a run says for recipes that leave it open.
 struct RecipeDefaults {
   double keep = 0.5;                         // 1 - compression_ratio, for names without a budget

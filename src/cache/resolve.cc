@@ -27,19 +27,6 @@ const Info* find_part(const std::vector<const Info*>& all, const std::string& na
   return nullptr;
 }
 
-const FieldList& shared_fields() {
-  static const FieldList fields = {
-      int_field("sinks", {}, 0, 1 << 20, "first tokens that are never evicted"),
-      int_field("window", {}, 0, 1 << 30, "newest tokens that are protected"),
-      int_field("every", {}, 1, 1 << 30, "tokens between two actions of the budget"),
-      name_field("at", {}, {"context"}, "act once, at the end of the context, and never again"),
-      int_field("seed", {}, 0, int64_t{1} << 53, "seed of random scores"),
-      path_field("model", "folder of a learned scorer (config.json, model.safetensors)"),
-      real_field("compression_ratio", {}, 0, 1, "fraction evicted: the same as keep = 1 - compression_ratio"),
-  };
-  return fields;
-}
-
 bool is_no_compression(const std::string& name) {
   const std::string key = folded(name);
   return key == "none" || key == "nopress" || key == "baseline";
@@ -58,7 +45,7 @@ bool is_no_compression(const std::string& name) {
 [[noreturn]] void unknown_parameter(const ScorerInfo& scorer, const std::string& key) {
   std::vector<std::string> known;
   for (const Field& field : scorer.fields) known.push_back(field.name);
-  for (const Field& field : shared_fields()) known.push_back(field.name);
+  for (const Field& field : shared_recipe_fields()) known.push_back(field.name);
   for (const auto* budget : registry_budgets()) known.push_back(budget->name);
   const std::string near = nearest_name(key, known);
   throw UserError(scorer.name + " has no parameter '" + key + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?"));
@@ -98,7 +85,7 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part) {
                                                         : std::get<double>(value));
       continue;
     }
-    const Field* shared = find_field(shared_fields(), key);
+    const Field* shared = find_field(shared_recipe_fields(), key);
     if (!shared) unknown_parameter(*spec.scorer, key);
     const Value value = shared->parse(text, part.name);
     if (key == "sinks") written.sinks = std::get<int64_t>(value);
@@ -234,6 +221,19 @@ void add_codec(MethodSpec& spec, const RecipePart& part) {
 }
 
 }  // namespace
+
+const FieldList& shared_recipe_fields() {
+  static const FieldList fields = {
+      int_field("sinks", {}, 0, 1 << 20, "first tokens that are never evicted"),
+      int_field("window", {}, 0, 1 << 30, "newest tokens that are protected"),
+      int_field("every", {}, 1, 1 << 30, "tokens between two actions of the budget"),
+      name_field("at", {}, {"context"}, "act once, at the end of the context, and never again"),
+      int_field("seed", {}, 0, int64_t{1} << 53, "seed of random scores"),
+      path_field("model", "folder of a learned scorer (config.json, model.safetensors)"),
+      real_field("compression_ratio", {}, 0, 1, "fraction evicted: the same as keep = 1 - compression_ratio"),
+  };
+  return fields;
+}
 
 MethodSpec no_compression() {
   MethodSpec spec;

@@ -39,7 +39,7 @@ struct Flags {
 void declare(CLI::App& app, Flags& f) {
   f.model.declare(app);
   app.add_option("--data_path", f.data_path, "JSONL (a document a line) or plain text [the built-in corpus]");
-  app.add_option("--methods", f.methods, "names or recipes, separated by blanks or commas [all that apply]");
+  app.add_option("--methods", f.methods, "names or recipes, separated by blanks or commas [every scorer, and random_validation]");
   app.add_option("--compression_ratio", f.compression_ratio,
                  "fraction evicted, for methods without a budget of their own: keep = 1 - ratio")->capture_default_str();
   app.add_option("--threshold", f.threshold, "kvzap's threshold: entries scored below it go (higher evicts more)");

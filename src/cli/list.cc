@@ -36,17 +36,26 @@ void print_text() {
     fmt::print("  {} - {}\n", info->name, info->summary);
     fmt::print("    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n", "kind", scorer_kind_name(info->kind), "formula",
                info->formula, "budgets", budget_names(*info), "protects", default_protection(*info), "paper", info->paper);
+    if (!info->no_threshold.empty()) fmt::print("    {:<14}{}\n", "no threshold", info->no_threshold);
     print_fields(info->fields);
     fmt::print("\n");
   }
   fmt::print("Named recipes:\n\n");
   for (const NamedInfo* info : registry_named()) fmt::print("  {} = {}\n    {}\n", info->name, info->recipe, info->summary);
-  fmt::print("\nBudgets (give exactly one):\n\n");
+  fmt::print("\nBudgets (one at most; without any, keep = 1 - compression_ratio, 0.5 by default):\n\n");
   for (const BudgetInfo* info : registry_budgets()) fmt::print("  {:<14}{} ({})\n", info->name, info->summary, info->field.range_text());
   fmt::print("\nCodecs:\n\n");
   for (const CodecInfo* info : registry_codecs()) fmt::print("  {:<14}{}\n", info->name, info->summary);
-  fmt::print("\nEvery method also takes sinks=, window=, every= (tokens between actions) or at=context, compression_ratio= for\n"
-             "1 - keep; random takes seed=, kvzap takes model=.\n");
+  fmt::print("\nEvery method also takes (seed: random methods only, model: learned ones only):\n\n");
+  print_fields(shared_recipe_fields());
+}
+
+nlohmann::ordered_json fields_json(const FieldList& fields) {
+  auto json = nlohmann::ordered_json::array();
+  for (const Field& field : fields) {
+    json.push_back({{"name", field.name}, {"default", to_json(field.fallback)}, {"range", field.range_text()}, {"help", field.help}});
+  }
+  return json;
 }
 
 void print_json() {
@@ -55,15 +64,17 @@ void print_json() {
     nlohmann::ordered_json entry = {{"name", info->name},       {"title", info->title},   {"kind", scorer_kind_name(info->kind)},
                                     {"summary", info->summary}, {"formula", info->formula}, {"paper", info->paper},
                                     {"sinks", info->sinks},     {"takes_threshold", info->no_threshold.empty()}};
-    entry["parameters"] = nlohmann::ordered_json::array();
-    for (const Field& field : info->fields) {
-      entry["parameters"].push_back({{"name", field.name}, {"default", to_json(field.fallback)}, {"range", field.range_text()}, {"help", field.help}});
-    }
+    entry["why_no_threshold"] = info->no_threshold.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(info->no_threshold);
+    entry["protects"] = default_protection(*info);
+    entry["seeded"] = info->seeded;
+    entry["learned"] = info->learned;
+    entry["parameters"] = fields_json(info->fields);
     json["methods"].push_back(entry);
   }
-  for (const NamedInfo* info : registry_named()) json["named"].push_back({{"name", info->name}, {"recipe", info->recipe}, {"summary", info->summary}});
-  for (const BudgetInfo* info : registry_budgets()) json["budgets"].push_back({{"name", info->name}, {"summary", info->summary}, {"range", info->field.range_text()}});
+  for (const NamedInfo* info : registry_named()) json["named"].push_back({{"name", info->name}, {"title", info->title}, {"recipe", info->recipe}, {"summary", info->summary}, {"paper", info->paper}});
+  for (const BudgetInfo* info : registry_budgets()) json["budgets"].push_back({{"name", info->name}, {"summary", info->summary}, {"range", info->field.range_text()}, {"threshold", info->threshold}});
   for (const CodecInfo* info : registry_codecs()) json["codecs"].push_back({{"name", info->name}, {"summary", info->summary}});
+  json["shared_parameters"] = fields_json(shared_recipe_fields());
   fmt::print("{}\n", json.dump(2));
 }
 

@@ -1,6 +1,6 @@
 // Random: every entry draws a number in [0, 1) from (seed, document, layer, head, position), so that splits, forks and
 // shards agree. The floor under every other method; a threshold of 1 evicts everything unprotected.
-// Bytes per token: one score per layer and KV head while the budget may still compare it.
+// Bytes per token: one score (a float) per live entry.
 #include "base/random.h"
 #include "cache/scorer.h"
 

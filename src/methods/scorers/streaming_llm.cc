@@ -1,8 +1,8 @@
 // StreamingLLM keeps the first tokens (attention sinks) and the most recent ones.
 // Paper: Xiao, Tian, Chen, Han, Lewis: Efficient Streaming Language Models with Attention Sinks, arXiv:2309.17453.
-// Differs: the paper renumbers positions inside the cache (keys stored before rotary); here keys keep their true
-// positions, which is the same inside the context the model was trained for and does not extend it.
-// Bytes per token: constant, (sinks + window) entries per layer and KV head, however long the text.
+// Differs: the paper renumbers positions inside the cache (keys stored before rotary), so that the distance to the sinks
+// stays small; here keys keep their true positions, so texts beyond the model's context are not helped.
+// Bytes per token: with sinks and window (or size) constant however long the text; the score is one float per live entry.
 #include "cache/scorer.h"
 
 namespace kvlab {
