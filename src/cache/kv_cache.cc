@@ -69,6 +69,8 @@ void KvCache::note_eviction(int layer, int head, int64_t position, int64_t n) {
 }
 
 void KvCache::end_context() {
+  if (context_ended_) return;
+  context_ended_ = true;
   const Policy& policy = method_->spec.policy;
   if (!policy.at_context || !method_->scorer || options_.imposed) return;
   const ModelShape& shape = method_->shape;

@@ -57,7 +57,7 @@ class KvCache {
 
   // All layers must be given the same blocks, in order.
   void attend(const LayerBlock& block);
-  // The end of the context: a recipe with at=context acts now, once.
+  // The end of the context: a recipe with at=context acts now. Only the first call counts, forks included.
   void end_context();
 
   int64_t tokens() const { return tokens_; }
@@ -89,6 +89,7 @@ class KvCache {
   CacheOptions options_;
   std::vector<HeadStore> stores_;  // [layer][head]
   int64_t tokens_ = 0;
+  bool context_ended_ = false;
   int64_t peak_bytes_ = 0;
   int64_t allocated_ = 0;
   EvictionCounts counts_;

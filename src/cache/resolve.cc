@@ -156,11 +156,12 @@ void check_budget(const MethodSpec& spec) {
     throw UserError(spec.scorer->name + " takes no threshold: " + spec.scorer->no_threshold +
                     "; give keep, size or free_density");
   }
-  if (policy.budget->name == "size" && policy.window) {
+  if (policy.budget->name == "size") {
     const auto size = static_cast<int64_t>(policy.value);
-    if (size < policy.sinks + *policy.window) {
+    const int64_t window = policy.window_at(size);  // does not move with the length under a size
+    if (size < policy.sinks + window) {
       throw UserError(spec.scorer->name + ": size=" + std::to_string(size) + " is below sinks + window = " +
-                      std::to_string(policy.sinks) + " + " + std::to_string(*policy.window) +
+                      std::to_string(policy.sinks) + " + " + std::to_string(window) +
                       "; raise size or lower the protection");
     }
   }
@@ -199,10 +200,13 @@ std::string canonical(const MethodSpec& spec) {
   return print_recipe(recipe);
 }
 
-std::string display_name(const Recipe& recipe, const MethodSpec& spec) {
-  std::string text = spec.scorer->title;
-  const std::string written = print_recipe({{recipe.parts.front()}});
-  text += written.substr(std::min(written.size(), recipe.parts.front().name.size()));
+// The title of a named recipe, else the scorer's with the arguments as written; then the codec.
+std::string display_name(const Recipe& recipe, const MethodSpec& spec, const std::string& title) {
+  std::string text = title;
+  if (title.empty()) {
+    const std::string written = print_recipe({{recipe.parts.front()}});
+    text = spec.scorer->title + written.substr(std::min(written.size(), recipe.parts.front().name.size()));
+  }
   for (size_t p = 1; p < recipe.parts.size(); ++p) text += "+" + print_recipe({{recipe.parts[p]}});
   return text;
 }
@@ -210,7 +214,7 @@ std::string display_name(const Recipe& recipe, const MethodSpec& spec) {
 void add_codec(MethodSpec& spec, const RecipePart& part) {
   const CodecInfo* codec = find_part(registry_codecs(), part.name);
   if (!codec) {
-    if (find_part(registry_scorers(), part.name)) {
+    if (find_part(registry_scorers(), part.name) || find_part(registry_named(), part.name)) {
       throw UserError("two scorers in one recipe: '" + part.name + "' may not follow; combine a scorer with a codec");
     }
     unknown_method(part.name);
@@ -218,6 +222,23 @@ void add_codec(MethodSpec& spec, const RecipePart& part) {
   if (spec.codec) throw UserError("two codecs in one recipe: '" + spec.codec->name + "' and '" + codec->name + "'");
   if (!part.arguments.empty()) throw UserError(codec->name + " has no parameter '" + part.arguments[0].first + "'");
   spec.codec = codec;
+}
+
+// Puts what a name stands for in the place of the name; arguments written after the name replace its own.
+void expand_name(const NamedInfo& named, Recipe& recipe) {
+  Recipe expanded = parse_recipe(named.recipe);
+  auto& arguments = expanded.parts[0].arguments;
+  for (const auto& [key, value] : recipe.parts[0].arguments) {
+    const auto same =
+        std::find_if(arguments.begin(), arguments.end(), [&key = key](const auto& a) { return a.first == key; });
+    if (same != arguments.end()) {
+      same->second = value;
+    } else {
+      arguments.emplace_back(key, value);
+    }
+  }
+  expanded.parts.insert(expanded.parts.end(), recipe.parts.begin() + 1, recipe.parts.end());
+  recipe = std::move(expanded);
 }
 
 }  // namespace
@@ -245,21 +266,9 @@ MethodSpec no_compression() {
 MethodSpec resolve_recipe(const std::string& text, const RecipeDefaults& defaults) {
   Recipe recipe = parse_recipe(text);
   std::string title;
-  if (recipe.parts.size() == 1) {
-    if (const NamedInfo* named = find_part(registry_named(), recipe.parts[0].name)) {
-      std::vector<std::pair<std::string, std::string>> extra = recipe.parts[0].arguments;
-      recipe = parse_recipe(named->recipe);
-      for (auto& [key, value] : extra) {  // what is written replaces what the name stands for
-        auto& arguments = recipe.parts[0].arguments;
-        const auto same = std::find_if(arguments.begin(), arguments.end(), [&](const auto& a) { return a.first == key; });
-        if (same != arguments.end()) {
-          same->second = value;
-        } else {
-          arguments.emplace_back(key, value);
-        }
-      }
-      if (extra.empty()) title = named->title;
-    }
+  if (const NamedInfo* named = find_part(registry_named(), recipe.parts[0].name)) {
+    if (recipe.parts[0].arguments.empty()) title = named->title;
+    expand_name(*named, recipe);
   }
   MethodSpec spec = no_compression();
   const RecipePart& first = recipe.parts.front();
@@ -285,7 +294,7 @@ MethodSpec resolve_recipe(const std::string& text, const RecipeDefaults& default
   if (spec.scorer->learned && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
   check_budget(spec);
   spec.recipe = canonical(spec);
-  spec.display = title.empty() ? display_name(recipe, spec) : title;
+  spec.display = display_name(recipe, spec, title);
   return spec;
 }
 

@@ -1,0 +1,185 @@
+// HeadStore against a plain vector that is handled in the same way.
+#include "cache/head_store.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+namespace kvlab {
+namespace {
+
+constexpr int kHeadDim = 8;
+
+struct PlainEntry {
+  std::vector<std::byte> key, value;
+  int32_t position = 0;
+  std::vector<float> state;
+};
+
+// A store and the plain vector that it has to equal, slot by slot.
+struct Pair {
+  HeadStore store;
+  std::vector<PlainEntry> plain;
+  int32_t next = 0;  // position of the next entry
+};
+
+class HeadStoreTest : public ::testing::TestWithParam<std::tuple<DType, int>> {
+ protected:
+  DType type() const { return std::get<0>(GetParam()); }
+  int width() const { return std::get<1>(GetParam()); }
+
+  Pair make() const { return {HeadStore(kHeadDim, type(), width()), {}, 0}; }
+
+  void append(Pair& pair) {
+    PlainEntry entry;
+    for (std::vector<std::byte>* row : {&entry.key, &entry.value}) {
+      row->resize(kHeadDim * element_size(type()));
+      for (std::byte& byte : *row) byte = static_cast<std::byte>(random_() & 255);
+    }
+    for (int w = 0; w < width(); ++w) entry.state.push_back(static_cast<float>(random_() % 1000));
+    entry.position = pair.next++;
+    pair.store.append(entry.key.data(), entry.value.data(), entry.position, entry.state.data());
+    pair.plain.push_back(std::move(entry));
+  }
+
+  // Takes away some slots of both, the last entry going into the hole.
+  void remove_some(Pair& pair, uint32_t one_in) {
+    std::vector<int32_t> slots;
+    for (auto slot = static_cast<int32_t>(pair.plain.size()) - 1; slot >= 0; --slot) {
+      if (random_() % one_in == 0) slots.push_back(slot);
+    }
+    pair.store.remove(slots);
+    for (const int32_t slot : slots) {
+      if (slot + 1 < static_cast<int32_t>(pair.plain.size())) pair.plain[slot] = std::move(pair.plain.back());
+      pair.plain.pop_back();
+    }
+  }
+
+  void expect_equal(const Pair& pair) const {
+    const HeadStore& store = pair.store;
+    ASSERT_EQ(store.size(), static_cast<int>(pair.plain.size()));
+    const std::vector<int32_t> positions = store.positions();
+    for (int slot = 0; slot < store.size(); ++slot) {
+      const PlainEntry& entry = pair.plain[slot];
+      EXPECT_EQ(store.position(slot), entry.position);
+      EXPECT_EQ(positions[slot], entry.position);
+      EXPECT_TRUE(std::equal(entry.key.begin(), entry.key.end(), store.key(slot))) << "slot " << slot;
+      EXPECT_TRUE(std::equal(entry.value.begin(), entry.value.end(), store.value(slot))) << "slot " << slot;
+      for (int w = 0; w < width(); ++w) EXPECT_EQ(store.state(w, slot), entry.state[w]);
+    }
+  }
+
+  std::mt19937 random_{7};
+};
+
+TEST_P(HeadStoreTest, EqualsAVectorThroughRandomUse) {
+  const int64_t start = allocated_bytes(Account::kCache);
+  {
+    Pair pair = make();
+    for (int step = 0; step < 400; ++step) {
+      const uint32_t kind = random_() % 20;
+      if (kind == 0) {
+        pair.store.clear();
+        pair.plain.clear();
+        pair.next = static_cast<int32_t>(random_() % 2 * 5);  // starting anew at 0, or in the middle
+      } else if (kind < 4) {
+        remove_some(pair, 2 + random_() % 8);
+      } else {
+        for (uint32_t i = random_() % 12; i > 0; --i) append(pair);
+      }
+      expect_equal(pair);
+      EXPECT_EQ(pair.store.bytes().total(), allocated_bytes(Account::kCache) - start);
+      EXPECT_EQ(pair.store.allocated(), pair.store.bytes().total());
+      if (HasFailure()) return;
+    }
+  }
+  EXPECT_EQ(allocated_bytes(Account::kCache), start);
+}
+
+TEST_P(HeadStoreTest, AForkIsNotChangedByItsParentNorTheOtherWayRound) {
+  const int64_t start = allocated_bytes(Account::kCache);
+  {
+    Pair parent = make();
+    for (int i = 0; i < 37; ++i) append(parent);  // the last page is not full
+    const int64_t alone = allocated_bytes(Account::kCache) - start;
+    std::vector<Pair> forks(3, parent);
+    EXPECT_EQ(allocated_bytes(Account::kCache) - start, alone) << "a fork shares pages until it is changed";
+    append(forks[0]);
+    expect_equal(parent);
+    remove_some(forks[1], 3);
+    expect_equal(parent);
+    remove_some(parent, 4);
+    append(parent);
+    forks[2].store.clear();
+    forks[2].plain.clear();
+    for (const Pair& fork : forks) expect_equal(fork);
+    expect_equal(parent);
+    for (int i = 0; i < 40; ++i) {
+      append(forks[0]);
+      append(parent);
+      if (i % 9 == 0) remove_some(forks[0], 5);
+    }
+    for (const Pair& fork : forks) expect_equal(fork);
+    expect_equal(parent);
+  }
+  EXPECT_EQ(allocated_bytes(Account::kCache), start);
+}
+
+TEST_P(HeadStoreTest, PositionsAreStoredOnlyWhereEntriesAreMissing) {
+  Pair pair = make();
+  for (int i = 0; i < 20; ++i) append(pair);
+  EXPECT_EQ(pair.store.bytes().positions, 0);
+  const CacheBytes full = pair.store.bytes();
+  const auto entry_bytes = static_cast<int64_t>(2 * kHeadDim * element_size(type()));
+  EXPECT_EQ(full.payload, 20 * entry_bytes);
+  EXPECT_EQ(full.scores, 20 * 4 * width());
+  EXPECT_EQ(full.slack, 12 * (entry_bytes + 4 * width()));  // two pages of 16 slots
+
+  const std::vector<int32_t> first = {0};
+  pair.store.remove(first);
+  EXPECT_EQ(pair.store.bytes().positions, 19 * 4);
+  EXPECT_EQ(pair.store.bytes().payload, 19 * entry_bytes);
+
+  std::vector<int32_t> most;
+  for (int32_t slot = 18; slot > 1; --slot) most.push_back(slot);
+  pair.store.remove(most);
+  EXPECT_EQ(pair.store.bytes().payload, 2 * entry_bytes);
+  EXPECT_EQ(pair.store.bytes().total(), 16 * (entry_bytes + 4 + 4 * width()))
+      << "an empty page is given back";
+
+  // Entries that start at 0 without a gap need none again.
+  pair.store.clear();
+  EXPECT_EQ(pair.store.bytes().total(), 0);
+}
+
+TEST_P(HeadStoreTest, SpansCoverTheLiveSlots) {
+  Pair pair = make();
+  for (int i = 0; i < 50; ++i) append(pair);
+  for (int round = 0; round < 2; ++round) {
+    std::vector<int32_t> evict_at(pair.store.size());
+    for (size_t i = 0; i < evict_at.size(); ++i) evict_at[i] = static_cast<int32_t>(100 + i);
+    std::vector<EntrySpan> spans;
+    pair.store.add_spans(evict_at.data(), spans);
+    int slot = 0;
+    for (const EntrySpan& span : spans) {
+      for (int i = 0; i < span.count; ++i, ++slot) {
+        EXPECT_EQ(span.position ? span.position[i] : span.first_position + i, pair.store.position(slot));
+        EXPECT_EQ(span.evict_at[i], 100 + slot);
+        const auto row =
+            static_cast<ptrdiff_t>(i * span.k_stride * static_cast<int64_t>(element_size(type())));
+        EXPECT_EQ(static_cast<const std::byte*>(span.k) + row, pair.store.key(slot));
+        EXPECT_EQ(static_cast<const std::byte*>(span.v) + row, pair.store.value(slot));
+      }
+    }
+    EXPECT_EQ(slot, pair.store.size());
+    remove_some(pair, 3);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(TypesAndWidths, HeadStoreTest,
+                         ::testing::Combine(::testing::Values(DType::kF32, DType::kBF16),
+                                            ::testing::Values(0, 1, 2)));
+
+}  // namespace
+}  // namespace kvlab

@@ -1,0 +1,129 @@
+// bytes() is what is allocated, during a run and after it, and it shrinks when entries go.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "contract/harness.h"
+
+namespace kvlab {
+namespace {
+
+using testing::cache_options;
+using testing::context_recipes;
+using testing::method_of;
+using testing::random_tokens;
+using testing::streaming_recipes;
+using testing::tiny_model;
+
+class BytesTest : public testing::OneThread {};
+
+int64_t now_allocated() {
+  return allocated_bytes(Account::kCache);
+}
+
+int64_t payload_of(const KvCache& cache) {
+  const ModelShape& shape = cache.method().shape;
+  return cache.live_entries() * 2 * shape.head_dim * static_cast<int64_t>(element_size(cache.options().type));
+}
+
+void expect_true_bytes(const std::string& recipe, DType type) {
+  SCOPED_TRACE(fmt::format("{} as {}", recipe, type == DType::kF32 ? "f32" : "bf16"));
+  const auto method = method_of(recipe);
+  const std::vector<int32_t> tokens = random_tokens(160, 31);
+  const int64_t start = now_allocated();
+  {
+    Session session(tiny_model(), method, cache_options(type));
+    EXPECT_EQ(now_allocated(), start) << "nothing before the first token";
+    int64_t peak = 0;
+    for (int64_t at = 0; at < 160; at += 20) {
+      session.extend(std::span(tokens).subspan(at, 20));
+      const CacheBytes bytes = session.cache().bytes();
+      EXPECT_EQ(bytes.total(), now_allocated() - start) << "after " << at + 20 << " tokens";
+      EXPECT_EQ(bytes.payload, payload_of(session.cache()));
+      EXPECT_GE(bytes.slack, 0);
+      peak = std::max(peak, bytes.total());
+    }
+    session.end_context();
+    EXPECT_EQ(session.cache().bytes().total(), now_allocated() - start);
+    EXPECT_GE(session.cache().peak_bytes(), peak);
+  }
+  EXPECT_EQ(now_allocated(), start) << "the session is gone, its bytes are not";
+}
+
+TEST_F(BytesTest, AreWhatIsAllocated) {
+  std::vector<std::string> recipes = streaming_recipes();
+  for (const std::string& recipe : context_recipes(0.3)) recipes.push_back(recipe);
+  recipes.push_back("none");
+  for (const std::string& recipe : recipes) {
+    expect_true_bytes(recipe, DType::kF32);
+    expect_true_bytes(recipe, DType::kBF16);
+  }
+}
+
+// A cache of at most 24 entries a head is as small after 480 tokens as after 120, and far below the dense
+// one.
+TEST_F(BytesTest, ShrinkWhenEntriesGo) {
+  const std::vector<int32_t> tokens = random_tokens(480, 32);
+  Session dense(tiny_model(), method_of("none"), cache_options());
+  dense.extend(tokens);
+  for (const std::string& recipe : streaming_recipes()) {
+    if (recipe.find("(size=24") == std::string::npos) continue;
+    SCOPED_TRACE(recipe);
+    const int64_t start = now_allocated();
+    Session session(tiny_model(), method_of(recipe), cache_options());
+    session.extend(std::span(tokens).first(119));
+    const int64_t early = now_allocated() - start;
+    session.extend(std::span(tokens).subspan(119));
+    EXPECT_LE(now_allocated() - start, early * 3 / 2);
+    EXPECT_LT(now_allocated() - start, dense.cache().bytes().total() / 8);
+  }
+}
+
+TEST_F(BytesTest, TheEndOfAContextFreesPages) {
+  const std::vector<int32_t> tokens = random_tokens(160, 33);
+  for (const std::string& recipe : context_recipes(0.1)) {
+    SCOPED_TRACE(recipe);
+    const int64_t start = now_allocated();
+    Session session(tiny_model(), method_of(recipe), cache_options());
+    session.extend(tokens);
+    const int64_t before = now_allocated() - start;
+    session.end_context();
+    EXPECT_LT(now_allocated() - start, before / 5);
+  }
+}
+
+// Forks share what neither has changed.
+TEST_F(BytesTest, ForksSharePages) {
+  const std::vector<int32_t> tokens = random_tokens(160, 34);
+  const int64_t start = now_allocated();
+  {
+    Session session(tiny_model(), method_of("none"), cache_options());
+    session.extend(tokens);
+    const int64_t alone = now_allocated() - start;
+    std::vector<Session> forks;
+    for (int i = 0; i < 4; ++i) forks.push_back(session.fork());
+    EXPECT_EQ(now_allocated() - start, alone);
+    for (Session& fork : forks) fork.extend(std::span(tokens).first(1));
+    EXPECT_LT(now_allocated() - start, alone * 3 / 2) << "four forks cost a page per head each";
+    EXPECT_EQ(session.cache().bytes().total(), alone);
+  }
+  EXPECT_EQ(now_allocated(), start);
+}
+
+// Per entry: keys and values, a position once entries are missing, and what the scorer carries.
+TEST_F(BytesTest, ListsWhatAnEntryCosts) {
+  const std::vector<int32_t> tokens = random_tokens(100, 35);
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    Session session(tiny_model(), method_of("h2o(size=32,window=8)"), cache_options(type));
+    session.extend(tokens);
+    const CacheBytes bytes = session.cache().bytes();
+    const int64_t entries = 32 * 3 * 2;  // per head, layers, KV heads
+    EXPECT_EQ(session.cache().live_entries(), entries);
+    EXPECT_EQ(bytes.payload, entries * 2 * 16 * static_cast<int64_t>(element_size(type)));
+    EXPECT_EQ(bytes.positions, entries * 4);
+    EXPECT_EQ(bytes.scores, entries * 4);
+    EXPECT_EQ(bytes.slack, 0);  // two full pages
+  }
+}
+
+}  // namespace
+}  // namespace kvlab

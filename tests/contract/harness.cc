@@ -1,0 +1,212 @@
+#include "contract/harness.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <stdexcept>
+
+#include "base/random.h"
+#include "support/tiny_model.h"
+
+namespace kvlab::testing {
+
+namespace {
+
+TempFolder& folder() {
+  static TempFolder instance;
+  return instance;
+}
+
+// The budgets' values under test: most of what is outside the window goes, but not all.
+std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
+  if (budget.threshold) return fmt::format("{}={}", budget.name, median_score(scorer));
+  return budget.field.type == Field::Type::kInt ? fmt::format("{}=24", budget.name)
+                                                : fmt::format("{}=0.3", budget.name);
+}
+
+std::vector<float> scores_of(const KvCache& cache, int layer, int head) {
+  const HeadStore& store = cache.store(layer, head);
+  const WeightsScorer* weights = cache.method().weights();
+  const int width = weights ? weights->state_width() : 1;
+  std::vector<float> state(static_cast<size_t>(width) * store.size()), scores(store.size());
+  for (int w = 0; w < width; ++w) {
+    for (int s = 0; s < store.size(); ++s)
+      state[static_cast<size_t>(w) * store.size() + s] = store.state(w, s);
+  }
+  if (!weights) return state;
+  weights->score(state.data(), store.size(), store.positions(), cache.tokens(), scores.data());
+  return scores;
+}
+
+}  // namespace
+
+std::shared_ptr<const Model> tiny_model() {
+  static const std::shared_ptr<const Model> model = [] {
+    TinyModelOptions options;
+    options.layers = 3;
+    const auto path = write_tiny_hf(options, folder().path() / "model");
+    return load_model(open_model(path.string()), DType::kF32);
+  }();
+  return model;
+}
+
+ModelShape tiny_shape() {
+  return shape_of(tiny_model()->config());
+}
+
+std::vector<int32_t> random_tokens(int count, uint64_t seed) {
+  std::vector<int32_t> tokens(count);
+  for (int i = 0; i < count; ++i) {
+    tokens[i] =
+        static_cast<int32_t>(mix64(mix64(seed) ^ static_cast<uint64_t>(i)) % tiny_model()->config().vocab);
+  }
+  return tokens;
+}
+
+std::string kvzap_folder(int hidden) {
+  const std::filesystem::path path = folder().path() / fmt::format("kvzap_{}", hidden);
+  if (std::filesystem::exists(path)) return path.string();
+  std::filesystem::create_directories(path);
+  const ModelShape shape = tiny_shape();
+  std::ofstream(path / "config.json")
+      << fmt::format(R"({{"input_dim": {}, "output_dim": {}, "n_modules": {}, "hidden_dim": {}}})",
+                     shape.hidden, shape.kv_heads, shape.layers, hidden ? std::to_string(hidden) : "null");
+  std::mt19937 random(17);
+  std::vector<NamedTensor> tensors;
+  const auto add = [&](const std::string& name, int64_t in, int64_t out) {
+    NamedTensor weight{name + ".weight", {out, in}, {}}, bias{name + ".bias", {out}, {}};
+    for (int64_t i = 0; i < in * out; ++i)
+      weight.values.push_back(static_cast<float>(random()) * 0x1p-32f - 0.5f);
+    for (int64_t i = 0; i < out; ++i) bias.values.push_back(static_cast<float>(random()) * 0x1p-32f - 0.5f);
+    tensors.push_back(std::move(weight));
+    tensors.push_back(std::move(bias));
+  };
+  for (int layer = 0; layer < shape.layers; ++layer) {
+    const std::string name = fmt::format("layers.{}", layer);
+    add(hidden ? name + ".0" : name, shape.hidden, hidden ? hidden : shape.kv_heads);
+    if (hidden) add(name + ".2", hidden, shape.kv_heads);
+  }
+  write_safetensors((path / "model.safetensors").string(), tensors);
+  return path.string();
+}
+
+std::string needed_arguments(const ScorerInfo& scorer) {
+  if (!scorer.learned) return "";
+  if (scorer.name == "kvzap") return ",model=\"" + kvzap_folder(0) + "\"";
+  throw std::logic_error("say in needed_arguments() how to write random weights for the scorer " +
+                         scorer.name);
+}
+
+double median_score(const ScorerInfo& scorer) {
+  static std::map<std::string, double> known;
+  if (const auto found = known.find(scorer.name); found != known.end()) return found->second;
+  const auto method = method_of(fmt::format("{}(threshold=-1e30{})", scorer.name, needed_arguments(scorer)));
+  Session session(tiny_model(), method, cache_options());
+  session.extend(random_tokens(100, 99));
+  std::vector<float> all;
+  for (int layer = 0; layer < method->shape.layers; ++layer) {
+    for (int head = 0; head < method->shape.kv_heads; ++head) {
+      const std::vector<float> scores = scores_of(session.cache(), layer, head);
+      all.insert(all.end(), scores.begin(), scores.end());
+    }
+  }
+  std::nth_element(all.begin(), all.begin() + static_cast<ptrdiff_t>(all.size() / 2), all.end());
+  return known[scorer.name] = all[all.size() / 2];
+}
+
+std::vector<std::string> streaming_recipes(int64_t window) {
+  std::vector<std::string> recipes;
+  for (const ScorerInfo* scorer : registry_scorers()) {
+    for (const BudgetInfo* budget : registry_budgets()) {
+      if (budget->threshold && !scorer->no_threshold.empty()) continue;
+      for (const int every : {1, 7}) {
+        recipes.push_back(fmt::format("{}({},window={},every={}{})", scorer->name,
+                                      budget_text(*scorer, *budget), window, every,
+                                      needed_arguments(*scorer)));
+      }
+    }
+  }
+  recipes.push_back(fmt::format("kvzap(keep=0.3,window={},model=\"{}\")", window, kvzap_folder(24)));
+  return recipes;
+}
+
+std::vector<std::string> context_recipes(double keep) {
+  std::vector<std::string> recipes;
+  for (const ScorerInfo* scorer : registry_scorers()) {
+    recipes.push_back(fmt::format("{}(keep={},at=context{})", scorer->name, keep, needed_arguments(*scorer)));
+  }
+  return recipes;
+}
+
+std::shared_ptr<const Method> method_of(const std::string& recipe) {
+  return make_method(resolve_recipe(recipe, {}), tiny_shape());
+}
+
+CacheOptions cache_options(DType type) {
+  CacheOptions options;
+  options.type = type;
+  options.record_lifetimes = true;
+  return options;
+}
+
+std::vector<std::vector<int32_t>> live_entries(const KvCache& cache) {
+  std::vector<std::vector<int32_t>> live;
+  for (int layer = 0; layer < cache.method().shape.layers; ++layer) {
+    for (int head = 0; head < cache.method().shape.kv_heads; ++head) {
+      live.push_back(cache.store(layer, head).positions());
+      std::sort(live.back().begin(), live.back().end());
+    }
+  }
+  return live;
+}
+
+Outcome run(const std::shared_ptr<const Method>& method, const std::vector<int32_t>& tokens,
+            const RunPlan& plan) {
+  CacheOptions options = cache_options(plan.type);
+  options.imposed = plan.imposed;
+  Session session(tiny_model(), method, options);
+  Outcome outcome;
+  outcome.tokens = static_cast<int64_t>(tokens.size());
+  size_t block = 0;
+  for (int64_t at = 0; at < outcome.tokens;) {
+    if (plan.context && at == *plan.context) session.end_context();
+    int64_t count = plan.blocks.empty() ? outcome.tokens : plan.blocks.at(block++);
+    if (plan.context && at < *plan.context) count = std::min(count, *plan.context - at);
+    count = std::min(count, outcome.tokens - at);
+    const HiddenStates states = session.extend(std::span(tokens).subspan(at, count));
+    outcome.hidden.insert(outcome.hidden.end(), states.values.data(), states.row(states.rows));
+    at += count;
+  }
+  if (plan.context && *plan.context == outcome.tokens) session.end_context();
+  outcome.lifetimes = session.cache().lifetimes();
+  outcome.live = live_entries(session.cache());
+  outcome.counts = session.cache().evictions();
+  return outcome;
+}
+
+std::vector<int> ones(int tokens) {
+  return std::vector<int>(tokens, 1);
+}
+
+std::vector<int> random_blocks(int tokens, int largest, std::mt19937& random) {
+  std::vector<int> blocks;
+  for (int left = tokens; left > 0; left -= blocks.back()) {
+    blocks.push_back(std::min(left, 1 + static_cast<int>(random() % static_cast<unsigned>(largest))));
+  }
+  return blocks;
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double largest = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double difference = std::abs(static_cast<double>(a[i]) - b[i]);
+    if (!(difference <= largest)) largest = difference;  // a NaN counts
+  }
+  return largest;
+}
+
+}  // namespace kvlab::testing

@@ -1,0 +1,86 @@
+// What the contract tests share: one tiny model, the list of methods under test, and runs of them.
+// The list is made from the registries, so that a new scorer or budget is covered by being there.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/threads.h"
+#include "engine/session.h"
+
+namespace kvlab::testing {
+
+// Sets the number of threads while it lives.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int threads) : before_(thread_count()) { set_thread_count(threads); }
+  ~ThreadCount() { set_thread_count(before_); }
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+
+ private:
+  int before_;
+};
+
+// Runs this small are done sooner by one thread than several threads can meet; one test looks at two.
+class OneThread : public ::testing::Test {
+  ThreadCount threads_{1};
+};
+
+// A random grouped-query llama of 3 layers, 4 query heads, 2 KV heads of size 16; loaded once, f32.
+std::shared_ptr<const Model> tiny_model();
+ModelShape tiny_shape();
+std::vector<int32_t> random_tokens(int count, uint64_t seed);
+
+// Recipes of every scorer with every budget it takes, acting after every token and after every 7, with a
+// window of `window` tokens (none written: by rule). Values are chosen so that a good part of some hundred
+// tokens goes; thresholds are the scorer's own median on the tiny model. Learned scorers come with random
+// weights (a folder each).
+std::vector<std::string> streaming_recipes(int64_t window = 8);
+// Every scorer with keep=`keep`, acting at the end of the context.
+std::vector<std::string> context_recipes(double keep);
+// `name`, or `name` with a model= of random weights: what a recipe of this scorer has to say to be complete.
+// Gives "key=value" pieces with a comma in front of each.
+std::string needed_arguments(const ScorerInfo& scorer);
+// A random scorer for kvzap in the Hugging Face layout; `hidden` 0: linear. Gives its folder.
+std::string kvzap_folder(int hidden);
+// The median score of a scorer's entries on the tiny model when nothing goes.
+double median_score(const ScorerInfo& scorer);
+
+std::shared_ptr<const Method> method_of(const std::string& recipe);
+
+// How a run is cut and what is watched.
+struct RunPlan {
+  std::vector<int> blocks;         // tokens per extend; empty: one extend
+  std::optional<int64_t> context;  // end_context() after so many tokens (an extend ends there)
+  DType type = DType::kF32;
+  std::shared_ptr<const LifetimeRecord> imposed;
+};
+
+struct Outcome {
+  std::vector<float> hidden;  // [tokens][hidden]
+  int64_t tokens = 0;
+  LifetimeRecord lifetimes;
+  std::vector<std::vector<int32_t>> live;  // [layer * heads + head]: positions, ascending
+  EvictionCounts counts;
+};
+
+CacheOptions cache_options(DType type = DType::kF32);
+Outcome run(const std::shared_ptr<const Method>& method, const std::vector<int32_t>& tokens,
+            const RunPlan& plan = {});
+std::vector<std::vector<int32_t>> live_entries(const KvCache& cache);
+
+std::vector<int> ones(int tokens);
+std::vector<int> random_blocks(int tokens, int largest, std::mt19937& random);
+
+// The largest difference of two runs' hidden states over their first `rows` rows (all: -1), against the
+// largest value.
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b);
+
+}  // namespace kvlab::testing
