@@ -137,7 +137,7 @@ DType ModelFlags::cache_type() const {
 
 std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files) {
   const std::filesystem::path path = files.weights->path();
-  const bool in_folder = path.extension() == ".safetensors";
+  const bool in_folder = path.extension() == ".safetensors" || path.extension() == ".json";  // the index of shards
   return open_tokenizer(in_folder ? path.parent_path().string() : path.string());
 }
 
