@@ -218,14 +218,15 @@ KeptMap kept_map(const KeptRecord& record, const std::string& model) {
   return map;
 }
 
-void draw_pictures(const Comparison& comparison, const std::filesystem::path& folder, const std::string& model) {
-  fmt::print("\nWhat is kept of the first document (Baseline keeps everything and has no picture):\n");
+void draw_pictures(const Comparison& comparison, const std::filesystem::path& folder, const std::string& model,
+                   std::FILE* out) {
+  fmt::print(out, "\nWhat is kept of the first document (Baseline keeps everything and has no picture):\n");
   for (const KeptRecord& record : comparison.kept) {
     const KeptMap map = kept_map(record, model);
     const auto path = folder / heatmap_file_name(record.name);
     write_heatmap(map, path);
-    fmt::print("{}: {}\n", record.name, path.string());
-    for (const std::string& line : kept_statistics(map)) fmt::print("  {}\n", line);
+    fmt::print(out, "{}: {}\n", record.name, path.string());
+    for (const std::string& line : kept_statistics(map)) fmt::print(out, "  {}\n", line);
   }
 }
 
@@ -287,12 +288,14 @@ int run(const Flags& f) {
   }
   save(comparison.result);
 
-  fmt::print("{}: {} documents, {} weights, {} cache, token set {}\n\n", files.config.name,
+  const TableFormat format = parse_table_format(f.format);
+  std::FILE* words = format == TableFormat::kCsv ? stderr : stdout;  // standard output then is a CSV file
+  fmt::print(words, "{}: {} documents, {} weights, {} cache, token set {}\n\n", files.config.name,
              comparison.result.methods[0].documents.size(), dtype_name(f.model.weight_type()),
              dtype_name(f.model.cache_type()), config["token_set"].get<std::string>());
-  fmt::print("{}", render_table(comparison.result, {parse_table_format(f.format), terminal_width(), f.sort == "nll", false}));
-  if (!f.no_heatmaps) draw_pictures(comparison, folder, files.config.name);
-  fmt::print("\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());
+  fmt::print("{}", render_table(comparison.result, {format, terminal_width(), f.sort == "nll", false}));
+  if (!f.no_heatmaps) draw_pictures(comparison, folder, files.config.name, words);
+  fmt::print(words, "\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());
   return comparison.result.interrupted ? kExitInterrupted : 0;
 }
 
