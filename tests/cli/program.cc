@@ -19,8 +19,8 @@ namespace {
 
 constexpr int kVocabulary = 96;
 
-// The tests' environment. Under the leak sanitizer fontconfig's cache, which lives as long as the process, is left out, as in
-// the test program itself.
+// The tests' environment. Under the leak sanitizer fontconfig's cache, which lives as long as the process, is
+// left out, as in the test program itself.
 std::vector<std::string> child_environment(const kvlab::TempFolder& folder) {
   std::vector<std::string> variables;
   for (char** variable = environ; *variable; ++variable) variables.emplace_back(*variable);
@@ -69,24 +69,31 @@ bool Program::running() {
   return !ended_;
 }
 
-void Program::interrupt() { kill(pid_, SIGINT); }
+void Program::interrupt() {
+  kill(pid_, SIGINT);
+}
 
 ProgramResult Program::wait() {
   if (!ended_) waitpid(pid_, &status_, 0);
   ended_ = true;
-  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_), folder_.read("out"), folder_.read("err")};
+  return {WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_), folder_.read("out"),
+          folder_.read("err")};
 }
 
-ProgramResult run_kvlab(const std::vector<std::string>& arguments) { return Program(arguments).wait(); }
+ProgramResult run_kvlab(const std::vector<std::string>& arguments) {
+  return Program(arguments).wait();
+}
 
 TinyWorkplace::TinyWorkplace(const TinyModelOptions& options) {
   model_ = write_tiny_gguf(options, folder_.path() / "tiny.gguf").string();
 }
 
-std::string TinyWorkplace::documents(const std::string& name, const std::vector<int>& lengths, bool mask) const {
+std::string TinyWorkplace::documents(const std::string& name, const std::vector<int>& lengths,
+                                     bool mask) const {
   std::string text;
   for (size_t d = 0; d < lengths.size(); ++d) {
-    nlohmann::json line = {{"id", "doc" + std::to_string(d)}, {"ids", tiny_ids(static_cast<int>(d), lengths[d])}};
+    nlohmann::json line = {{"id", "doc" + std::to_string(d)},
+                           {"ids", tiny_ids(static_cast<int>(d), lengths[d])}};
     if (mask) {
       line["mask"] = nlohmann::json::array();
       for (int t = 0; t < lengths[d]; ++t) line["mask"].push_back(t % 4 == 3 ? 0 : 1);
@@ -99,7 +106,8 @@ std::string TinyWorkplace::documents(const std::string& name, const std::vector<
 std::vector<int> tiny_ids(int document, int length) {
   std::vector<int> ids;
   for (int t = 0; t < length; ++t) {
-    ids.push_back(static_cast<int>(mix64(static_cast<uint64_t>(document) << 32 | static_cast<uint32_t>(t)) % kVocabulary));
+    ids.push_back(static_cast<int>(mix64(static_cast<uint64_t>(document) << 32 | static_cast<uint32_t>(t)) %
+                                   kVocabulary));
   }
   return ids;
 }

@@ -43,10 +43,13 @@ class TinyWorkplace {
  public:
   explicit TinyWorkplace(const TinyModelOptions& options = {});
   std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
-  std::string write(const std::string& name, const std::string& text) const { return folder_.write(name, text).string(); }
+  std::string write(const std::string& name, const std::string& text) const {
+    return folder_.write(name, text).string();
+  }
   std::string read(const std::string& name) const { return folder_.read(name); }
   const std::string& model() const { return model_; }
-  // A JSONL file of documents with `ids`, one of each length, and, with `mask`, a mask that leaves out every fourth token.
+  // A JSONL file of documents with `ids`, one of each length, and, with `mask`, a mask that leaves out every
+  // fourth token.
   std::string documents(const std::string& name, const std::vector<int>& lengths, bool mask = false) const;
 
  private:

@@ -1,4 +1,5 @@
-// The built-in corpus and the default model, against tests/goldens/corpus.json. Needs nothing but the default model.
+// The built-in corpus and the default model, against tests/goldens/corpus.json. Needs nothing but the default
+// model.
 #include "golden/golden_support.h"
 
 namespace kvlab {
@@ -6,7 +7,9 @@ namespace {
 
 using namespace kvlab::testing;  // NOLINT(google-build-using-namespace): this folder's own helpers
 
-nlohmann::json corpus_golden() { return read_json(KVLAB_SOURCE_DIR "/tests/goldens/corpus.json").at("documents"); }
+nlohmann::json corpus_golden() {
+  return read_json(KVLAB_SOURCE_DIR "/tests/goldens/corpus.json").at("documents");
+}
 
 // The corpus as it lies in the source tree, one document a line.
 std::vector<nlohmann::json> corpus_documents() {
@@ -60,7 +63,8 @@ TEST(CorpusGolden, WholeTextOfOneDocument) {
   const auto tokenizer = open_tokenizer(default_model_path());
   auto ids = tokenizer->encode(corpus_documents().at(0).at("text").get<std::string>());
   ids.insert(ids.begin(), tokenizer->bos());
-  const StreamRun run = run_stream(open_and_load(default_model_path(), DType::kF32), no_compression(), ids, DType::kF32);
+  const StreamRun run =
+      run_stream(open_and_load(default_model_path(), DType::kF32), no_compression(), ids, DType::kF32);
   EXPECT_EQ(run.nll.size(), golden.at("predicted").get<size_t>());
   EXPECT_NEAR(run.ppl() / golden.at("ppl").get<double>(), 1, 1e-4);
 }
@@ -71,14 +75,14 @@ TEST_P(CorpusStream, InF32) {
   KVLAB_SKIP_UNDER_SANITIZERS("seven runs of the default model");
   KVLAB_NEED_FILE(default_model_path());
   const auto document = corpus_golden().at(GetParam());
-  check_stream_section(open_and_load(default_model_path(), DType::kF32), document.at("stream"), golden_tokens(document),
-                       {});
+  check_stream_section(open_and_load(default_model_path(), DType::kF32), document.at("stream"),
+                       golden_tokens(document), {});
 }
 
 INSTANTIATE_TEST_SUITE_P(Documents, CorpusStream, ::testing::Values(0, 2, 4));
 
-// The one golden of the default model that the sanitizer build runs too: through GGUF, tokens, attention weights and
-// evictions, in a run as short as can evict.
+// The one golden of the default model that the sanitizer build runs too: through GGUF, tokens, attention
+// weights and evictions, in a run as short as can evict.
 TEST(CorpusGolden, ShortRunWithEvictions) {
   KVLAB_NEED_FILE(default_model_path());
   const auto document = corpus_golden().at(0);
@@ -86,8 +90,8 @@ TEST(CorpusGolden, ShortRunWithEvictions) {
   ASSERT_TRUE(registered(recipe));
   auto tokens = golden_tokens(document);
   tokens.resize(128);
-  const StreamRun run = run_stream(open_and_load(default_model_path(), DType::kF32), resolve_recipe(recipe, {}), tokens,
-                                   DType::kF32);
+  const StreamRun run = run_stream(open_and_load(default_model_path(), DType::kF32),
+                                   resolve_recipe(recipe, {}), tokens, DType::kF32);
   const LossDistance distance = loss_distance(run.nll, document.at("stream").at(recipe).at("nll"));
   EXPECT_LE(distance.mean, 1e-4);
   EXPECT_LE(distance.most, 2e-3);

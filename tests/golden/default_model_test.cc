@@ -50,7 +50,8 @@ TEST_P(SharedGolden, StreamInF32) {
   tokens.resize(golden.at("context").get<size_t>());
   RecipeDefaults defaults;
   defaults.scorer_model = scorer;
-  check_stream_section(open_and_load(default_model_path(), DType::kF32), golden.at("stream"), tokens, defaults);
+  check_stream_section(open_and_load(default_model_path(), DType::kF32), golden.at("stream"), tokens,
+                       defaults);
 }
 
 INSTANTIATE_TEST_SUITE_P(Texts, SharedGolden, ::testing::Values("wikitext2", "katrine"),

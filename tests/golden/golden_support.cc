@@ -47,12 +47,15 @@ void expect_live(const StreamRun& run, const nlohmann::json& golden, const std::
   }
   fmt::print("  {}: {} of {} live entries differ (by layer{})\n", name, different, recorded, layers);
   EXPECT_GT(recorded, 0u) << name;
-  EXPECT_LE(static_cast<double>(different), 0.005 * static_cast<double>(recorded)) << name << ", by layer" << layers;
+  EXPECT_LE(static_cast<double>(different), 0.005 * static_cast<double>(recorded))
+      << name << ", by layer" << layers;
 }
 
 }  // namespace
 
-nlohmann::json read_json(const std::string& path) { return nlohmann::json::parse(read_text(path)); }
+nlohmann::json read_json(const std::string& path) {
+  return nlohmann::json::parse(read_text(path));
+}
 
 std::shared_ptr<const Model> open_and_load(const std::string& path, DType type) {
   return load_model(open_model(path), type);
@@ -62,7 +65,9 @@ double StreamRun::mean_nll() const {
   return std::accumulate(nll.begin(), nll.end(), 0.0) / static_cast<double>(nll.size());
 }
 
-double StreamRun::ppl() const { return std::exp(mean_nll()); }
+double StreamRun::ppl() const {
+  return std::exp(mean_nll());
+}
 
 StreamRun run_stream(const std::shared_ptr<const Model>& model, const MethodSpec& spec,
                      std::span<const int32_t> tokens, DType kv_type) {
@@ -99,18 +104,20 @@ LossDistance loss_distance(const std::vector<float>& run, const nlohmann::json& 
 
 void expect_baseline(const StreamRun& run, const nlohmann::json& golden, const std::string& name) {
   const LossDistance distance = loss_distance(run.nll, golden.at("nll"));
-  fmt::print("  {}: baseline losses differ by {:.2g} on average, {:.2g} at most\n", name, distance.mean, distance.most);
+  fmt::print("  {}: baseline losses differ by {:.2g} on average, {:.2g} at most\n", name, distance.mean,
+             distance.most);
   EXPECT_LE(distance.mean, 1e-4) << name;
   EXPECT_LE(distance.most, 2e-3) << name;
 }
 
 void expect_stream(const StreamRun& run, const MethodSpec& spec, const nlohmann::json& golden,
                    const std::string& name) {
-  // Where the choice does not hang on attention weights or on the order of near-equal scores, losses are exact.
+  // Where the choice does not hang on attention weights or on the order of near-equal scores, losses are
+  // exact.
   const bool exact = spec.policy.threshold() || spec.scorer->recency;
   const LossDistance distance = loss_distance(run.nll, golden.at("nll"));
-  fmt::print("  {}: losses differ by {:.2g} on average, {:.2g} at most; evicted {:.5f}, seen {:.5f}\n", name, distance.mean,
-             distance.most, run.evicted, run.seen);
+  fmt::print("  {}: losses differ by {:.2g} on average, {:.2g} at most; evicted {:.5f}, seen {:.5f}\n", name,
+             distance.mean, distance.most, run.evicted, run.seen);
   EXPECT_EQ(run.nll.size(), golden.at("nll").size()) << name;
   EXPECT_LE(distance.mean, exact ? 1e-4 : 2e-3) << name;
   if (golden.contains("evicted")) EXPECT_NEAR(run.evicted, golden["evicted"].get<double>(), 1e-3) << name;

@@ -1,4 +1,5 @@
-// What the golden tests share: files, models, runs whose figures are counted as the goldens count them, and comparisons.
+// What the golden tests share: files, models, runs whose figures are counted as the goldens count them, and
+// comparisons.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -31,8 +32,8 @@ inline constexpr bool kSanitizers = false;
 nlohmann::json read_json(const std::string& path);
 std::shared_ptr<const Model> open_and_load(const std::string& path, DType type);
 
-// A whole run. `evicted` is a share of all entries at the end; `seen` is what all queries saw, the last one included, as a
-// share of what dense attention sees.
+// A whole run. `evicted` is a share of all entries at the end; `seen` is what all queries saw, the last one
+// included, as a share of what dense attention sees.
 struct StreamRun {
   std::vector<float> nll;  // of tokens 1 ... n - 1
   double evicted = 0;
@@ -57,8 +58,8 @@ void expect_baseline(const StreamRun& run, const nlohmann::json& golden, const s
 void expect_stream(const StreamRun& run, const MethodSpec& spec, const nlohmann::json& golden,
                    const std::string& name);
 
-// Runs every recipe of a `stream` section whose scorer is registered, in f32; those that are not are printed and recorded. At
-// least one must have run.
+// Runs every recipe of a `stream` section whose scorer is registered, in f32; those that are not are printed
+// and recorded. At least one must have run.
 void check_stream_section(const std::shared_ptr<const Model>& model, const nlohmann::json& section,
                           std::span<const int32_t> tokens, const RecipeDefaults& defaults);
 

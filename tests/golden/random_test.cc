@@ -1,4 +1,5 @@
-// Random eviction on WikiText-2: losing the first tokens hurts, and acting once per 128 tokens is like a larger window.
+// Random eviction on WikiText-2: losing the first tokens hurts, and acting once per 128 tokens is like a
+// larger window.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -14,7 +15,8 @@ using namespace kvlab::testing;  // NOLINT(google-build-using-namespace): this f
 constexpr int kSeeds = 5;
 constexpr size_t kTokens = 1024;
 
-// The default model on the first tokens of WikiText-2, bf16 where the processor has it since only means are looked at.
+// The default model on the first tokens of WikiText-2, bf16 where the processor has it since only means are
+// looked at.
 class RandomOnWikiText : public ::testing::Test {
  protected:
   void SetUp() override {

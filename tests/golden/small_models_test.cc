@@ -34,7 +34,8 @@ TEST_P(TinyModelGolden, LogitsAndLosses) {
     const std::vector<float> logits = logits_of(*model, states.row(std::stol(position)));
     ASSERT_EQ(logits.size(), expected.size());
     for (size_t i = 0; i < logits.size(); ++i) {
-      ASSERT_NEAR(logits[i], expected[i].get<double>(), 1e-3) << "token " << i << " after position " << position;
+      ASSERT_NEAR(logits[i], expected[i].get<double>(), 1e-3)
+          << "token " << i << " after position " << position;
     }
   }
   const auto nll = token_losses(*model, states, std::span(ids).subspan(1));
@@ -71,8 +72,9 @@ TEST_P(Stories, GreedyTextOf200Steps) {
   EXPECT_EQ(greedy_story(folder, GetParam(), 200), read_text(folder + "/expected_greedy_200steps.txt"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Recipes, Stories, ::testing::Values("none", "h2o(keep=1)"),
-                         [](const auto& info) { return std::string(info.index == 0 ? "none" : "h2o_neutral"); });
+INSTANTIATE_TEST_SUITE_P(Recipes, Stories, ::testing::Values("none", "h2o(keep=1)"), [](const auto& info) {
+  return std::string(info.index == 0 ? "none" : "h2o_neutral");
+});
 
 TEST(Stories, AnotherTextWhenMostOfThePastIsGone) {
   const std::string folder = shared_path("models/stories260K");

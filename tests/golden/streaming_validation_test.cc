@@ -1,5 +1,5 @@
-// random_validation evicts everything that is not protected, so it must keep what streaming_llm keeps: 132 of 1024 tokens with
-// 4 sinks and a window of 128, none of the 892 compressible ones.
+// random_validation evicts everything that is not protected, so it must keep what streaming_llm keeps: 132 of
+// 1024 tokens with 4 sinks and a window of 128, none of the 892 compressible ones.
 #include "evals/compare.h"
 #include "golden/golden_support.h"
 #include "results/summary.h"
@@ -15,7 +15,8 @@ class StreamingValidation : public ::testing::Test {
   void SetUp() override {
     TinyModelOptions tiny;
     tiny.context = 2048;
-    const auto model = open_and_load(write_tiny_gguf(tiny, folder_.path() / "tiny.gguf").string(), DType::kF32);
+    const auto model =
+        open_and_load(write_tiny_gguf(tiny, folder_.path() / "tiny.gguf").string(), DType::kF32);
     TokenDocument document;
     document.id = "counted";
     for (int t = 0; t < 1024; ++t) document.tokens.push_back(t * 7 % tiny.vocab);
@@ -24,7 +25,8 @@ class StreamingValidation : public ::testing::Test {
     CompareOptions options;
     options.record_first = true;
     comparison_ = compare(
-        model, {resolve_recipe("streaming_llm(sinks=4,window=128)", {}), resolve_recipe("random_validation", {})},
+        model,
+        {resolve_recipe("streaming_llm(sinks=4,window=128)", {}), resolve_recipe("random_validation", {})},
         {document}, options, silent_progress(), [](const ComparisonResult&) {});
     ASSERT_EQ(comparison_.result.methods.size(), 4u);  // after the baseline and the noise floor
     ASSERT_EQ(comparison_.kept.size(), 2u);
