@@ -159,7 +159,8 @@ TEST_F(CompareFiles, DefaultMethods) {
   for (const ScorerInfo* info : registry_scorers()) {
     for (const char* wanted : {"random", "streaming_llm", "expected_attention", "kvzap", "observed_attention",
                                "h2o", "snapkv", "knorm", "tova"}) {
-      if (info->name == wanted) EXPECT_THAT(rows, Contains(info->title));
+      if (info->name != wanted) continue;
+      EXPECT_THAT(rows, Contains(info->title));
     }
   }
   EXPECT_THAT(rows, Contains("Random(threshold=1.0)"));

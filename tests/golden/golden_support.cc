@@ -120,8 +120,12 @@ void expect_stream(const StreamRun& run, const MethodSpec& spec, const nlohmann:
              distance.mean, distance.most, run.evicted, run.seen);
   EXPECT_EQ(run.nll.size(), golden.at("nll").size()) << name;
   EXPECT_LE(distance.mean, exact ? 1e-4 : 2e-3) << name;
-  if (golden.contains("evicted")) EXPECT_NEAR(run.evicted, golden["evicted"].get<double>(), 1e-3) << name;
-  if (golden.contains("seen")) EXPECT_NEAR(run.seen, golden["seen"].get<double>(), 1e-3) << name;
+  if (golden.contains("evicted")) {
+    EXPECT_NEAR(run.evicted, golden["evicted"].get<double>(), 1e-3) << name;
+  }
+  if (golden.contains("seen")) {
+    EXPECT_NEAR(run.seen, golden["seen"].get<double>(), 1e-3) << name;
+  }
   if (golden.contains("live_at_end")) expect_live(run, golden["live_at_end"], name);
 }
 
