@@ -135,6 +135,12 @@ DType ModelFlags::cache_type() const {
   return weight_type() == DType::kF32 ? DType::kF32 : DType::kBF16;
 }
 
+std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files) {
+  const std::filesystem::path path = files.weights->path();
+  const bool in_folder = path.extension() == ".safetensors" || path.extension() == ".json";  // the index of shards
+  return open_tokenizer(in_folder ? path.parent_path().string() : path.string());
+}
+
 std::optional<bool> parse_yes_no(const std::string& flag, const std::string& text) {
   if (text.empty()) return std::nullopt;
   if (text == "yes") return true;

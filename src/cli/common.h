@@ -12,6 +12,7 @@
 #include "engine/session.h"
 #include "format/weights.h"
 #include "models/model.h"
+#include "tokenizer/tokenizer.h"
 
 namespace kvlab {
 
@@ -32,6 +33,9 @@ struct ModelFlags {
   DType weight_type() const;
   DType cache_type() const;
 };
+
+// The tokenizer that comes with a model. For a Hugging Face folder the weights' path is a file in it, or the folder.
+std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files);
 
 // --bos yes|no; unset: as the tokenizer says.
 std::optional<bool> parse_yes_no(const std::string& flag, const std::string& text);

@@ -2,7 +2,9 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -88,14 +90,16 @@ void check(const Flags& f) {
   if (f.protocol != "stream" && f.protocol != "prefix") {
     throw UserError("--protocol " + f.protocol + " is not known (expected stream or prefix)");
   }
+  if (f.protocol == "stream" && f.context != 0) throw UserError("--context needs --protocol prefix");
   if (f.protocol == "prefix") at_least("--context (needed by --protocol prefix)", f.context, 1);
   if (f.sort != "given" && f.sort != "nll") throw UserError("--sort " + f.sort + " is not known (expected given or nll)");
   if (!f.mask_field.empty() && f.tokens_field.empty()) throw UserError("--mask_field needs --tokens_field");
   parse_table_format(f.format);
 }
 
-// '{"kvzap": -5}' as pairs of scorer name and value.
-std::vector<std::pair<std::string, double>> by_method(const std::string& flag, const std::string& text) {
+// '{"kvzap": -5}' as pairs of scorer name and value; `budget` is what the values mean, and gives their range.
+std::vector<std::pair<std::string, double>> by_method(const std::string& flag, const std::string& budget,
+                                                      const std::string& text) {
   std::vector<std::pair<std::string, double>> values;
   if (text.empty()) return values;
   nlohmann::json json;
@@ -107,10 +111,15 @@ std::vector<std::pair<std::string, double>> by_method(const std::string& flag, c
   if (!json.is_object()) throw UserError(flag + " '" + text + "' is not a JSON object (expected {\"method\": number})");
   for (const auto& [name, value] : json.items()) {
     if (!value.is_number()) throw UserError(flag + ": the value of '" + name + "' is not a number");
-    const bool known = std::any_of(registry_scorers().begin(), registry_scorers().end(),
-                                   [&, key = name](const ScorerInfo* info) { return info->name == key; });
-    if (!known) resolve_recipe(name, {});  // throws, with the nearest name
-    values.emplace_back(name, value.get<double>());
+    const MethodSpec spec = resolve_recipe(name, {});  // throws for unknown names, with the nearest one
+    if (spec.dense()) throw UserError(flag + ": '" + name + "' compresses nothing");
+    for (const NamedInfo* named : registry_named()) {
+      // A name that stands for a recipe would be taken for its scorer, whose other rows it would change too.
+      if (named->name != name) continue;
+      throw UserError(flag + ": '" + name + "' is a named recipe; give its scorer, '" + spec.scorer->name + "'");
+    }
+    resolve_recipe(fmt::format("{}({}={})", spec.scorer->name, budget, value.get<double>()), {});  // checks the range
+    values.emplace_back(spec.scorer->name, value.get<double>());
   }
   return values;
 }
@@ -126,11 +135,12 @@ std::vector<MethodSpec> resolve_methods(const Flags& f) {
   defaults.every = f.chunk_size;
   defaults.seed = static_cast<uint64_t>(f.seed);
   defaults.scorer_model = f.kvzap_scorer_model;
-  defaults.densities = by_method("--densities", f.densities);
-  if (!is_sweep(f.thresholds)) defaults.thresholds = by_method("--thresholds", f.thresholds);
+  defaults.densities = by_method("--densities", "free_density", f.densities);
+  if (!is_sweep(f.thresholds)) defaults.thresholds = by_method("--thresholds", "threshold", f.thresholds);
   std::string joined;
   for (const std::string& text : f.methods) joined += text + " ";
   std::vector<std::string> recipes = split_recipes(f.methods.empty() ? kDefaultMethods : joined);
+  if (recipes.empty()) throw UserError("--methods names no method (`kvlab list` shows all; `none` runs the baseline alone)");
   if (is_sweep(f.thresholds)) {
     if (f.methods.empty() || recipes.size() != 1) throw UserError("--thresholds \"" + f.thresholds + "\" sweeps one method: give exactly one in --methods");
     const Recipe base = parse_recipe(recipes[0]);
@@ -153,7 +163,7 @@ std::vector<TokenDocument> read_tokens(const Flags& f, const std::string& path, 
   std::vector<TokenDocument> documents;
   DocumentReader reader(path, read);
   while (auto document = reader.next()) {
-    if (!tokenizer && document->ids.empty()) tokenizer = open_tokenizer(files.weights->path());
+    if (!tokenizer && document->ids.empty()) tokenizer = open_tokenizer_of(files);
     documents.push_back(tokenize_document(*document, tokenizer.get(), files.config, options));
   }
   if (documents.empty()) throw UserError(path + ": no documents");
@@ -208,14 +218,28 @@ KeptMap kept_map(const KeptRecord& record, const std::string& model) {
   return map;
 }
 
-void draw_pictures(const Comparison& comparison, const std::filesystem::path& folder, const std::string& model) {
-  fmt::print("\nWhat is kept of the first document (Baseline keeps everything and has no picture):\n");
+void draw_pictures(const Comparison& comparison, const std::filesystem::path& folder, const std::string& model,
+                   std::FILE* out) {
+  fmt::print(out, "\nWhat is kept of the first document (Baseline keeps everything and has no picture):\n");
   for (const KeptRecord& record : comparison.kept) {
     const KeptMap map = kept_map(record, model);
     const auto path = folder / heatmap_file_name(record.name);
     write_heatmap(map, path);
-    fmt::print("{}: {}\n", record.name, path.string());
-    for (const std::string& line : kept_statistics(map)) fmt::print("  {}\n", line);
+    fmt::print(out, "{}: {}\n", record.name, path.string());
+    for (const std::string& line : kept_statistics(map)) fmt::print(out, "  {}\n", line);
+  }
+}
+
+// Before any work: hours of it must not end in a folder that cannot be written.
+void prepare_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error)) {
+    throw UserError("--output_dir " + folder.string() + " is a file, expected a folder");
+  }
+  std::filesystem::create_directories(folder, error);
+  if (error) throw UserError("--output_dir " + folder.string() + " cannot be made: " + error.message());
+  if (access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw UserError("--output_dir " + folder.string() + " cannot be written: " + std::strerror(errno));
   }
 }
 
@@ -244,15 +268,15 @@ int run(const Flags& f) {
     }
   }
 
+  const std::filesystem::path folder = f.output_dir;
+  prepare_folder(folder);
   const auto progress = terminal_progress(f.quiet);
   const auto config = config_json(f, data, files, specs, documents);
   const auto environment = environment_json();
   const auto model = load_model(files, f.model.weight_type(), *progress);
-  const std::filesystem::path folder = f.output_dir;
   const auto save = [&](ComparisonResult result) {
     result.config = config;
     result.environment = environment;
-    std::filesystem::create_directories(folder);
     write_comparison(result, folder);
   };
   Comparison comparison = compare(model, specs, documents, options, *progress, save);
@@ -264,12 +288,14 @@ int run(const Flags& f) {
   }
   save(comparison.result);
 
-  fmt::print("{}: {} documents, {} weights, {} cache, token set {}\n\n", files.config.name,
+  const TableFormat format = parse_table_format(f.format);
+  std::FILE* words = format == TableFormat::kCsv ? stderr : stdout;  // standard output then is a CSV file
+  fmt::print(words, "{}: {} documents, {} weights, {} cache, token set {}\n\n", files.config.name,
              comparison.result.methods[0].documents.size(), dtype_name(f.model.weight_type()),
              dtype_name(f.model.cache_type()), config["token_set"].get<std::string>());
-  fmt::print("{}", render_table(comparison.result, {parse_table_format(f.format), terminal_width(), f.sort == "nll", false}));
-  if (!f.no_heatmaps) draw_pictures(comparison, folder, files.config.name);
-  fmt::print("\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());
+  fmt::print("{}", render_table(comparison.result, {format, terminal_width(), f.sort == "nll", false}));
+  if (!f.no_heatmaps) draw_pictures(comparison, folder, files.config.name, words);
+  fmt::print(words, "\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());
   return comparison.result.interrupted ? kExitInterrupted : 0;
 }
 

@@ -35,7 +35,7 @@ int run(const ModelFlags& flags) {
   const int64_t per_token = int64_t{2} * c.layers * c.kv_heads * c.head_dim;
   row("KV per token", fmt::format("{} bytes in bf16, {} in f32", 2 * per_token, 4 * per_token));
   try {
-    const auto tokenizer = open_tokenizer(files.weights->path());
+    const auto tokenizer = open_tokenizer_of(files);
     row("tokenizer", tokenizer->description());
     row("BOS, EOS", fmt::format("{}, {}; BOS is {}added to text", tokenizer->bos(), tokenizer->eos(),
                                 tokenizer->add_bos() ? "" : "not "));

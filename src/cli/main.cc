@@ -44,8 +44,8 @@ std::string suggestion(const CLI::App& app, const std::string& unknown) {
 [[noreturn]] void refuse_extras(const CLI::App& command) {
   const std::vector<std::string> extras = command.remaining();
   const std::string flag = extras.empty() ? "" : extras.front().substr(0, extras.front().find('='));
-  throw UserError("unknown argument '" + flag + "'" + suggestion(command, flag) + " (kvlab " + command.get_name() +
-                  " --help lists all)");
+  const std::string name = command.get_parent() ? "kvlab " + command.get_name() : "kvlab";
+  throw UserError("unknown argument '" + flag + "'" + suggestion(command, flag) + " (" + name + " --help lists all)");
 }
 
 int run(int argc, char** argv) {
@@ -74,6 +74,8 @@ int run(int argc, char** argv) {
     app.parse(arguments);
   } catch (const CLI::Success& done) {
     return app.exit(done);
+  } catch (const CLI::ExtrasError&) {
+    refuse_extras(app);
   } catch (const CLI::ParseError& error) {
     throw UserError(error.what());
   }

@@ -65,13 +65,16 @@ int run(const Flags& f) {
   if (f.protocol != "stream" && f.protocol != "prefix") {
     throw UserError("--protocol " + f.protocol + " is not known (expected stream or prefix)");
   }
+  if (f.protocol == "stream" && f.context != 0) throw UserError("--context needs --protocol prefix");
+  if (f.max_length < 0) throw UserError(fmt::format("--max_length {} is out of range (expected 0 or more)", f.max_length));
+  if (f.extend_size < 0) throw UserError(fmt::format("--extend_size {} is out of range (expected 0 or more)", f.extend_size));
   RecipeDefaults defaults;
   defaults.scorer_model = f.kvzap_scorer_model;
   const MethodSpec spec = resolve_recipe(f.recipe, defaults);
   const Document input = read_input(f);
   const ModelFiles files = f.model.open();
   std::shared_ptr<const Tokenizer> tokenizer;
-  if (input.ids.empty()) tokenizer = open_tokenizer(files.weights->path());
+  if (input.ids.empty()) tokenizer = open_tokenizer_of(files);
   const TokenDocument document =
       tokenize_document(input, tokenizer.get(), files.config, {parse_yes_no("--bos", f.bos), f.max_length, f.beyond_context});
   const auto method = make_method(spec, shape_of(files.config));

@@ -1,0 +1,87 @@
+// Small models against transformers: random weights by logit, and a trained one by the story that it tells.
+#include <cmath>
+
+#include "engine/scoring.h"
+#include "golden/golden_support.h"
+
+namespace kvlab {
+namespace {
+
+using namespace kvlab::testing;  // NOLINT(google-build-using-namespace): this folder's own helpers
+
+std::vector<float> logits_of(const Model& model, const float* hidden) {
+  std::vector<float> logits(model.head().vocab());
+  Buffer<float> slab(OutputHead::kRows * OutputHead::kSlab);
+  GemmScratch scratch;
+  for (int s = 0; s < model.head().slabs(); ++s) {
+    model.head().logits(s, hidden, 1, slab.data(), scratch);
+    std::copy_n(slab.data(), model.head().slab_size(s), logits.begin() + model.head().slab_first(s));
+  }
+  return logits;
+}
+
+class TinyModelGolden : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(TinyModelGolden, LogitsAndLosses) {
+  const std::string folder = shared_path(std::string("models/") + GetParam());
+  KVLAB_NEED_FILE(folder);
+  const auto golden = read_json(folder + "/golden.json");
+  const auto ids = golden.at("ids").get<std::vector<int32_t>>();
+  const auto model = open_and_load(folder, DType::kF32);
+  Session session(model, make_method(no_compression(), shape_of(model->config())), {});
+  const HiddenStates states = session.extend(ids);
+  for (const auto& [position, expected] : golden.at("logits").items()) {
+    const std::vector<float> logits = logits_of(*model, states.row(std::stol(position)));
+    ASSERT_EQ(logits.size(), expected.size());
+    for (size_t i = 0; i < logits.size(); ++i) {
+      ASSERT_NEAR(logits[i], expected[i].get<double>(), 1e-3)
+          << "token " << i << " after position " << position;
+    }
+  }
+  const auto nll = token_losses(*model, states, std::span(ids).subspan(1));
+  const LossDistance distance = loss_distance(nll, golden.at("nll"));
+  EXPECT_EQ(nll.size(), golden.at("nll").size());
+  EXPECT_LE(distance.most, 1e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Llamas, TinyModelGolden, ::testing::Values("tiny-llama-mha", "tiny-llama-3.1"),
+                         [](const auto& info) {
+                           std::string name = info.param;  // GoogleTest takes letters and digits only
+                           std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
+                           return name;
+                         });
+
+// The text of `steps` greedy steps from BOS, each an extend of one token.
+std::string greedy_story(const std::string& folder, const std::string& recipe, int steps) {
+  const auto model = open_and_load(folder, DType::kF32);
+  const auto tokenizer = open_tokenizer(folder);
+  Session session(model, make_method(resolve_recipe(recipe, {}), shape_of(model->config())), {});
+  std::vector<int32_t> ids{tokenizer->bos()};
+  for (int step = 0; step < steps; ++step) {
+    const HiddenStates states = session.extend(std::span(ids).last(1));
+    ids.push_back(most_likely(*model, states, 0));
+  }
+  return tokenizer->decode(ids, false);
+}
+
+class Stories : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Stories, GreedyTextOf200Steps) {
+  const std::string folder = shared_path("models/stories260K");
+  KVLAB_NEED_FILE(folder);
+  EXPECT_EQ(greedy_story(folder, GetParam(), 200), read_text(folder + "/expected_greedy_200steps.txt"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Recipes, Stories, ::testing::Values("none", "h2o(keep=1)"), [](const auto& info) {
+  return std::string(info.index == 0 ? "none" : "h2o_neutral");
+});
+
+TEST(Stories, AnotherTextWhenMostOfThePastIsGone) {
+  const std::string folder = shared_path("models/stories260K");
+  KVLAB_NEED_FILE(folder);
+  EXPECT_NE(greedy_story(folder, "streaming_llm(sinks=0,window=4)", 200),
+            read_text(folder + "/expected_greedy_200steps.txt"));
+}
+
+}  // namespace
+}  // namespace kvlab
