@@ -255,8 +255,8 @@ ModelFiles open_gguf_model(const std::string& path) {
   const SettingsReader reader(*file);
   ModelConfig config;
   config.architecture = reader.architecture();
-  config.name = file->text("general.name").value_or("");
-  if (config.name.empty()) config.name = std::filesystem::path(path).stem().string();
+  // Not general.name: people know a model by its file, and converters fill that key with anything.
+  config.name = std::filesystem::path(path).stem().string();
   read_sizes(*file, reader, config);
   read_rotary(*file, reader, config);
   check_config(config, path);

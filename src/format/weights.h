@@ -25,7 +25,7 @@ struct RotarySettings {
 
 struct ModelConfig {
   std::string architecture;  // "llama", ...; names a file of src/models
-  std::string name;          // what the file calls itself, or the file's stem
+  std::string name;          // the file's stem, or the folder's name
   int layers = 0, hidden = 0, query_heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0, vocab = 0;
   int64_t context = 0;  // tokens the model was trained for
   double norm_eps = 1e-5;
