@@ -70,8 +70,11 @@ TEST_F(CompareFlags, ThresholdsByMethodAndAsASweep) {
 TEST_F(CompareFlags, SpellingsOfMethodsInThresholds) {
   const std::string data = place_.documents("data.jsonl", {200});
   ASSERT_EQ(
-      compare({"--methods", "observed_attention", "--thresholds", R"({"ObservedAttention": 0.5})"}, data).exit_code, 0);
-  EXPECT_THAT(row(summary(), "ObservedAttention").at("recipe").get<std::string>(), HasSubstr("threshold=0.5"));
+      compare({"--methods", "observed_attention", "--thresholds", R"({"ObservedAttention": 0.5})"}, data)
+          .exit_code,
+      0);
+  EXPECT_THAT(row(summary(), "ObservedAttention").at("recipe").get<std::string>(),
+              HasSubstr("threshold=0.5"));
 }
 
 TEST_F(CompareFlags, DensitiesAreOfTheUnprotectedEntries) {

@@ -25,6 +25,7 @@ std::vector<std::string> child_environment(const kvlab::TempFolder& folder) {
   std::vector<std::string> variables;
   for (char** variable = environ; *variable; ++variable) variables.emplace_back(*variable);
 #ifdef __SANITIZE_ADDRESS__
+  std::erase_if(variables, [](const std::string& variable) { return variable.starts_with("LSAN_OPTIONS="); });
   const auto suppressions = folder.write("leaks.txt", "leak:libfontconfig\n");
   variables.push_back("LSAN_OPTIONS=print_suppressions=0:suppressions=" + suppressions.string());
 #else

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/threads.h"
 #include "cache/recipe.h"
 #include "engine/session.h"
 #include "tokenizer/tokenizer_files.h"  // paths, read_text, KVLAB_NEED_FILE
@@ -28,6 +29,19 @@ inline constexpr bool kSanitizers = false;
     GTEST_SKIP() << "not under the sanitizers, where it is too slow: " why; \
   }                                                                         \
   static_assert(true)
+
+// One thread while it lives. Steps of a small model are too short to share, and threads that wait for each
+// other at every one of them take a hundred times as long on a machine that is busy with other things.
+class OneThread {
+ public:
+  OneThread() : before_(thread_count()) { set_thread_count(1); }
+  ~OneThread() { set_thread_count(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
 
 nlohmann::json read_json(const std::string& path);
 std::shared_ptr<const Model> open_and_load(const std::string& path, DType type);

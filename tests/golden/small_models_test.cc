@@ -25,6 +25,7 @@ class TinyModelGolden : public ::testing::TestWithParam<const char*> {};
 TEST_P(TinyModelGolden, LogitsAndLosses) {
   const std::string folder = shared_path(std::string("models/") + GetParam());
   KVLAB_NEED_FILE(folder);
+  const OneThread one_thread;
   const auto golden = read_json(folder + "/golden.json");
   const auto ids = golden.at("ids").get<std::vector<int32_t>>();
   const auto model = open_and_load(folder, DType::kF32);
@@ -53,6 +54,7 @@ INSTANTIATE_TEST_SUITE_P(Llamas, TinyModelGolden, ::testing::Values("tiny-llama-
 
 // The text of `steps` greedy steps from BOS, each an extend of one token.
 std::string greedy_story(const std::string& folder, const std::string& recipe, int steps) {
+  const OneThread one_thread;
   const auto model = open_and_load(folder, DType::kF32);
   const auto tokenizer = open_tokenizer(folder);
   Session session(model, make_method(resolve_recipe(recipe, {}), shape_of(model->config())), {});

@@ -32,6 +32,7 @@ class StreamingValidation : public ::testing::Test {
     ASSERT_EQ(comparison_.kept.size(), 2u);
   }
 
+  OneThread one_thread_;
   testing::TempFolder folder_;
   Comparison comparison_;
 };
