@@ -8,12 +8,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --prefix "$work/prefix" >/dev/null
 "$work/prefix/bin/kvlab" info | head -n 3
-if readelf -d "$work/prefix/bin/kvlab" "$work"/prefix/lib*/libkvlab.so* "$work"/prefix/lib*/*/libkvlab.so* 2>/dev/null |
+if command -v readelf >/dev/null && readelf -d "$work/prefix/bin/kvlab" "$work"/prefix/lib*/libkvlab.so* "$work"/prefix/lib*/*/libkvlab.so* 2>/dev/null |
   grep -E 'RPATH|RUNPATH' | grep -v ORIGIN; then
   echo "check_install: an installed file has a path into the build machine" >&2
   exit 1
 fi
 cmake -S "$root/examples" -B "$work/example" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
 cmake --build "$work/example" >/dev/null
-"$work"/example/score_text "$work"/prefix/share/kvlab/models/*.gguf "$root/README.md" | tail -n 1
+"$work"/example/score_text "$work"/prefix/share/kvlab/models/*.gguf "h2o(size=8)" "The cache holds what the method leaves, and nothing else."
 echo "check_install: passed"

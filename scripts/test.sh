@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/build.sh ci
 (cd build/ci && ctest --output-on-failure -j1)
+scripts/check_install.sh build/ci
 if [ "${1:-}" != "--quick" ]; then
   scripts/build.sh ci-asan
   (cd build/ci-asan && ctest --output-on-failure -j1)

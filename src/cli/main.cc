@@ -1,6 +1,7 @@
 // The command line. Subcommands are files of this folder; this file parses, runs one, and turns errors into one line and
 // an exit status: 0 done, 2 a mistake in what was given, 70 a bug of kvlab, 130 interrupted.
 #include <csignal>
+#include <cstdlib>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -48,6 +49,15 @@ std::string suggestion(const CLI::App& app, const std::string& unknown) {
   throw UserError("unknown argument '" + flag + "'" + suggestion(command, flag) + " (" + name + " --help lists all)");
 }
 
+// Threads that wait at a barrier should spin briefly and then sleep: libgomp's default spins for milliseconds, which on
+// a machine with other work slows everybody. It reads its settings when it is loaded, so the program starts itself anew
+// with the setting, once; what the user has set wins.
+void spin_briefly(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("GOMP_SPINCOUNT", "10000", 1);
+  execv("/proc/self/exe", argv);  // on failure: go on as it is
+}
+
 int run(int argc, char** argv) {
   CLI::App app("kvlab: runs language models with a compressed KV cache and tells what that costs and saves", "kvlab");
   app.set_version_flag("--version", "kvlab " KVLAB_VERSION);
@@ -92,6 +102,7 @@ int run(int argc, char** argv) {
 }  // namespace kvlab
 
 int main(int argc, char** argv) {
+  kvlab::spin_briefly(argv);
   std::signal(SIGINT, kvlab::on_interrupt);
   std::signal(SIGTERM, kvlab::on_interrupt);
   try {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "engine/scoring.h"
@@ -25,15 +26,31 @@ double seen_share(const KvCache& cache) {
   return 1 - hidden / (shape.layers * shape.kv_heads * n * (n + 1) / 2);
 }
 
-// How many positions are in one list only. Both ascend.
-size_t symmetric_difference(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+// Positions that one list has and the other has not. Both ascend.
+std::vector<int32_t> only_in(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
   std::vector<int32_t> difference;
-  std::set_symmetric_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(difference));
-  return difference.size();
+  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(difference));
+  return difference;
 }
 
-void expect_live(const StreamRun& run, const nlohmann::json& golden, const std::string& name) {
-  size_t recorded = 0, different = 0;
+// Entries of layer 0 that swapped places with an entry of the same token. A layer-0 key before rotary depends on the
+// token alone and rotary keeps its norm, so their Knorm scores are equal and only rounding says which one stays; the
+// reference decides by its own rounding.
+size_t exact_ties(const StreamRun& run, const std::vector<int32_t>& theirs, const std::vector<int32_t>& ours) {
+  std::map<int32_t, size_t> missing;
+  for (const int32_t position : theirs) ++missing[run.tokens.at(position)];
+  size_t ties = 0;
+  for (const int32_t position : ours) {
+    size_t& left = missing[run.tokens.at(position)];
+    if (left == 0) continue;
+    --left;
+    ties += 2;
+  }
+  return ties;
+}
+
+void expect_live(const StreamRun& run, const MethodSpec& spec, const nlohmann::json& golden, const std::string& name) {
+  size_t recorded = 0, different = 0, ties = 0;
   std::string layers;
   for (const auto& [layer, heads] : golden.items()) {
     const size_t before = different;
@@ -41,13 +58,19 @@ void expect_live(const StreamRun& run, const nlohmann::json& golden, const std::
       auto expected = heads[head].get<std::vector<int32_t>>();
       std::sort(expected.begin(), expected.end());
       recorded += expected.size();
-      different += symmetric_difference(expected, run.live.at(std::stoul(layer)).at(head));
+      const auto& live = run.live.at(std::stoul(layer)).at(head);
+      const std::vector<int32_t> theirs = only_in(expected, live), ours = only_in(live, expected);
+      different += theirs.size() + ours.size();
+      if (layer == "0" && spec.scorer->name == "knorm") ties += exact_ties(run, theirs, ours);
     }
     layers += fmt::format(" {}: {}", layer, different - before);
   }
-  fmt::print("  {}: {} of {} live entries differ (by layer{})\n", name, different, recorded, layers);
+  fmt::print("  {}: {} of {} live entries differ (by layer{}), {} of them exact ties\n", name, different, recorded,
+             layers, ties);
+  // Ties are counted apart, and must be rare themselves.
+  EXPECT_LE(static_cast<double>(ties), 0.01 * static_cast<double>(recorded)) << name;
   EXPECT_GT(recorded, 0u) << name;
-  EXPECT_LE(static_cast<double>(different), 0.005 * static_cast<double>(recorded))
+  EXPECT_LE(static_cast<double>(different - ties), 0.005 * static_cast<double>(recorded))
       << name << ", by layer" << layers;
 }
 
@@ -77,6 +100,7 @@ StreamRun run_stream(const std::shared_ptr<const Model>& model, const MethodSpec
   Session session(model, make_method(spec, shape), options);
   const HiddenStates states = session.extend(tokens);
   StreamRun run;
+  run.tokens.assign(tokens.begin(), tokens.end());
   run.nll = token_losses(*model, states, tokens.subspan(1));
   const double all = static_cast<double>(tokens.size()) * shape.layers * shape.kv_heads;
   run.evicted = 1 - static_cast<double>(session.cache().live_entries()) / all;
@@ -126,7 +150,7 @@ void expect_stream(const StreamRun& run, const MethodSpec& spec, const nlohmann:
   if (golden.contains("seen")) {
     EXPECT_NEAR(run.seen, golden["seen"].get<double>(), 1e-3) << name;
   }
-  if (golden.contains("live_at_end")) expect_live(run, golden["live_at_end"], name);
+  if (golden.contains("live_at_end")) expect_live(run, spec, golden["live_at_end"], name);
 }
 
 bool registered(const std::string& recipe) {

@@ -49,6 +49,7 @@ std::shared_ptr<const Model> open_and_load(const std::string& path, DType type);
 // A whole run. `evicted` is a share of all entries at the end; `seen` is what all queries saw, the last one
 // included, as a share of what dense attention sees.
 struct StreamRun {
+  std::vector<int32_t> tokens;
   std::vector<float> nll;  // of tokens 1 ... n - 1
   double evicted = 0;
   double seen = 1;
