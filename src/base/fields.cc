@@ -51,10 +51,18 @@ nlohmann::ordered_json to_json(const Value& value) {
 std::string Field::range_text() const {
   std::string text;
   switch (type) {
-    case Type::kInt: text = "integer"; break;
-    case Type::kReal: text = "number"; break;
-    case Type::kName: text = choices.empty() ? "name" : ""; break;
-    case Type::kPath: text = "path"; break;
+    case Type::kInt:
+      text = "integer";
+      break;
+    case Type::kReal:
+      text = "number";
+      break;
+    case Type::kName:
+      text = choices.empty() ? "name" : "";
+      break;
+    case Type::kPath:
+      text = "path";
+      break;
   }
   for (size_t i = 0; i < choices.size(); ++i) text += (i ? "|" : "") + choices[i];
   if (type == Type::kInt || type == Type::kReal) {
@@ -97,8 +105,13 @@ Value Field::parse(const std::string& text, const std::string& owner) const {
 }
 
 Field int_field(std::string name, Value fallback, int64_t least, int64_t most, std::string help) {
-  return {std::move(name), Field::Type::kInt, std::move(fallback), static_cast<double>(least),
-          static_cast<double>(most), {}, std::move(help)};
+  return {std::move(name),
+          Field::Type::kInt,
+          std::move(fallback),
+          static_cast<double>(least),
+          static_cast<double>(most),
+          {},
+          std::move(help)};
 }
 
 Field real_field(std::string name, Value fallback, double least, double most, std::string help) {
@@ -145,7 +158,9 @@ bool Values::given(const std::string& name) const {
   return found != values_.end() && !std::holds_alternative<std::monostate>(found->second);
 }
 
-int64_t Values::integer(const std::string& name) const { return std::get<int64_t>(at(name)); }
+int64_t Values::integer(const std::string& name) const {
+  return std::get<int64_t>(at(name));
+}
 
 double Values::real(const std::string& name) const {
   const Value& value = at(name);
@@ -153,6 +168,8 @@ double Values::real(const std::string& name) const {
   return std::get<double>(value);
 }
 
-const std::string& Values::text(const std::string& name) const { return std::get<std::string>(at(name)); }
+const std::string& Values::text(const std::string& name) const {
+  return std::get<std::string>(at(name));
+}
 
 }  // namespace kvlab

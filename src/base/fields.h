@@ -1,5 +1,5 @@
-// One list of parameters per part (name, default, range, meaning). Parsing, range errors, help, documentation and JSON
-// all come from it, so that a parameter is written down exactly once.
+// One list of parameters per part (name, default, range, meaning). Parsing, range errors, help, documentation
+// and JSON all come from it, so that a parameter is written down exactly once.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct Field {
   enum class Type { kInt, kReal, kName, kPath };
   std::string name;
   Type type = Type::kReal;
-  Value fallback;     // the default; monostate: none
+  Value fallback;  // the default; monostate: none
   double least = -std::numeric_limits<double>::infinity();
   double most = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices;  // for kName; empty: any
@@ -45,7 +45,8 @@ Field path_field(std::string name, std::string help);
 
 const Field* find_field(const FieldList& fields, const std::string& name);
 
-// Values by parameter name, filled with the defaults of a field list. Typed getters check that the field exists.
+// Values by parameter name, filled with the defaults of a field list. Typed getters check that the field
+// exists.
 class Values {
  public:
   Values() = default;

@@ -19,8 +19,14 @@ Progress& silent_progress() {
   return silent;
 }
 
-bool stop_requested() { return stop.load(std::memory_order_relaxed); }
-void request_stop() { stop.store(true, std::memory_order_relaxed); }
-void clear_stop() { stop.store(false, std::memory_order_relaxed); }
+bool stop_requested() {
+  return stop.load(std::memory_order_relaxed);
+}
+void request_stop() {
+  stop.store(true, std::memory_order_relaxed);
+}
+void clear_stop() {
+  stop.store(false, std::memory_order_relaxed);
+}
 
 }  // namespace kvlab

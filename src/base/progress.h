@@ -18,7 +18,8 @@ class Progress {
 // Says nothing; the default everywhere.
 Progress& silent_progress();
 
-// True once the user asked to stop (Ctrl-C); long loops check it between pieces of work and keep what is finished.
+// True once the user asked to stop (Ctrl-C); long loops check it between pieces of work and keep what is
+// finished.
 bool stop_requested();
 void request_stop();
 void clear_stop();

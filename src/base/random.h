@@ -14,7 +14,8 @@ inline uint64_t mix64(uint64_t x) {
 }
 
 // A number in [0, 1) with 24 random bits, for one entry of the cache.
-inline float entry_uniform(uint64_t seed, uint64_t document, uint64_t layer, uint64_t head, uint64_t position) {
+inline float entry_uniform(uint64_t seed, uint64_t document, uint64_t layer, uint64_t head,
+                           uint64_t position) {
   uint64_t h = mix64(seed);
   h = mix64(h ^ document);
   h = mix64(h ^ (layer << 32 | head));

@@ -7,8 +7,12 @@
 
 namespace kvlab {
 
-inline int thread_count() { return omp_get_max_threads(); }
-inline void set_thread_count(int threads) { omp_set_num_threads(threads); }
+inline int thread_count() {
+  return omp_get_max_threads();
+}
+inline void set_thread_count(int threads) {
+  omp_set_num_threads(threads);
+}
 
 // Runs body(task, thread) for every task of [0, tasks), handed out one at a time. Exceptions are passed on.
 template <typename Body>

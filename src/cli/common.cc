@@ -44,9 +44,11 @@ class TerminalProgress : public Progress {
     if (tty_) {
       if (drawn_ && done < total_ && now - last_ < std::chrono::milliseconds(100)) return;
       draw(done, note, now);
-    } else if (const int decile = static_cast<int>(done * 10 / total_); decile > decile_ && now - start_ > std::chrono::seconds(2)) {
+    } else if (const int decile = static_cast<int>(done * 10 / total_);
+               decile > decile_ && now - start_ > std::chrono::seconds(2)) {
       decile_ = decile;
-      fmt::print(stderr, "{}: {}/{} ({}%){}\n", what_, done, total_, done * 100 / total_, remaining(done, now));
+      fmt::print(stderr, "{}: {}/{} ({}%){}\n", what_, done, total_, done * 100 / total_,
+                 remaining(done, now));
     }
   }
   void end() override {
@@ -63,7 +65,8 @@ class TerminalProgress : public Progress {
   std::string remaining(int64_t done, Clock::time_point now) const {
     const double seconds = std::chrono::duration<double>(now - start_).count();
     if (done == 0 || seconds < 1) return "";
-    return fmt::format(", {:.0f} s left", seconds / static_cast<double>(done) * static_cast<double>(total_ - done));
+    return fmt::format(", {:.0f} s left",
+                       seconds / static_cast<double>(done) * static_cast<double>(total_ - done));
   }
   void draw(int64_t done, const std::string& note, Clock::time_point now) {
     last_ = now;
@@ -109,7 +112,8 @@ std::filesystem::path default_corpus_path() {
 void ModelFlags::declare(CLI::App& app) {
   app.add_option("--model", model, "GGUF file or Hugging Face folder [the built-in SmolLM2-135M-Instruct]");
   app.add_option("--dtype", dtype, "f32 or bf16: weights and arithmetic [bf16 where the processor has it]");
-  app.add_option("--kv_dtype", kv_dtype, "f32 or bf16: stored keys and values [f32 with --dtype f32, else bf16]");
+  app.add_option("--kv_dtype", kv_dtype,
+                 "f32 or bf16: stored keys and values [f32 with --dtype f32, else bf16]");
   app.add_option("--threads", threads, "threads [all cores]")->check(CLI::Range(1, 1024));
 }
 
@@ -117,7 +121,8 @@ ModelFiles ModelFlags::open() const {
   if (threads > 0) set_thread_count(threads);
   if (!model.empty()) return open_model(model);
   const auto path = default_model_path();
-  if (path.empty()) throw UserError("the built-in model is not installed: run scripts/setup.sh, or give --model PATH");
+  if (path.empty())
+    throw UserError("the built-in model is not installed: run scripts/setup.sh, or give --model PATH");
   return open_model(path.string());
 }
 
@@ -137,7 +142,8 @@ DType ModelFlags::cache_type() const {
 
 std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files) {
   const std::filesystem::path path = files.weights->path();
-  const bool in_folder = path.extension() == ".safetensors" || path.extension() == ".json";  // the index of shards
+  const bool in_folder =
+      path.extension() == ".safetensors" || path.extension() == ".json";  // the index of shards
   return open_tokenizer(in_folder ? path.parent_path().string() : path.string());
 }
 

@@ -34,7 +34,8 @@ struct ModelFlags {
   DType cache_type() const;
 };
 
-// The tokenizer that comes with a model. For a Hugging Face folder the weights' path is a file in it, or the folder.
+// The tokenizer that comes with a model. For a Hugging Face folder the weights' path is a file in it, or the
+// folder.
 std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files);
 
 // --bos yes|no; unset: as the tokenizer says.

@@ -1,6 +1,6 @@
 // kvlab compare: the main job.
-#include <unistd.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -28,7 +28,8 @@ constexpr const char* kDefaultMethods =
 
 struct Flags {
   ModelFlags model;
-  std::string data_path, text_field, tokens_field, mask_field, output_dir = "kvlab_results", kvzap_scorer_model;
+  std::string data_path, text_field, tokens_field, mask_field, output_dir = "kvlab_results",
+                                                               kvzap_scorer_model;
   std::string thresholds, densities, bos, protocol = "stream", sort = "given", format = "text";
   std::vector<std::string> methods;
   std::optional<double> threshold;
@@ -41,16 +42,25 @@ struct Flags {
 void declare(CLI::App& app, Flags& f) {
   f.model.declare(app);
   app.add_option("--data_path", f.data_path, "JSONL (a document a line) or plain text [the built-in corpus]");
-  app.add_option("--methods", f.methods, "names or recipes, separated by blanks or commas [every scorer, and random_validation]");
+  app.add_option("--methods", f.methods,
+                 "names or recipes, separated by blanks or commas [every scorer, and random_validation]");
   app.add_option("--compression_ratio", f.compression_ratio,
-                 "fraction evicted, for methods without a budget of their own: keep = 1 - ratio")->capture_default_str();
-  app.add_option("--threshold", f.threshold, "kvzap's threshold: entries scored below it go (higher evicts more)");
-  app.add_option("--thresholds", f.thresholds, "by method, '{\"kvzap\": -5, \"random\": 0.85}', or a sweep of one method, \"-6,-7,-8\"");
-  app.add_option("--densities", f.densities, "fraction of the unprotected entries to keep, by method: '{\"h2o\": 0.15}'");
-  app.add_option("--chunk_size", f.chunk_size, "tokens between two actions of a method; 1 is exact")->capture_default_str();
+                 "fraction evicted, for methods without a budget of their own: keep = 1 - ratio")
+      ->capture_default_str();
+  app.add_option("--threshold", f.threshold,
+                 "kvzap's threshold: entries scored below it go (higher evicts more)");
+  app.add_option("--thresholds", f.thresholds,
+                 "by method, '{\"kvzap\": -5, \"random\": 0.85}', or a sweep of one method, \"-6,-7,-8\"");
+  app.add_option("--densities", f.densities,
+                 "fraction of the unprotected entries to keep, by method: '{\"h2o\": 0.15}'");
+  app.add_option("--chunk_size", f.chunk_size, "tokens between two actions of a method; 1 is exact")
+      ->capture_default_str();
   app.add_option("--sinks", f.sinks, "protected first tokens, for recipes that do not say");
-  app.add_option("--sliding_window_size", f.window, "protected newest tokens, for recipes that do not say; and the window of density_outside_window [128]");
-  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer (config.json, model.safetensors)");
+  app.add_option(
+      "--sliding_window_size", f.window,
+      "protected newest tokens, for recipes that do not say; and the window of density_outside_window [128]");
+  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model,
+                 "folder of a KVzap scorer (config.json, model.safetensors)");
   app.add_option("--max_samples", f.max_samples, "documents to read; 0: all")->capture_default_str();
   app.add_option("--max_length", f.max_length, "tokens per document; 0: all")->capture_default_str();
   app.add_flag("--beyond_context", f.beyond_context, "allow documents longer than the model's context");
@@ -58,7 +68,8 @@ void declare(CLI::App& app, Flags& f) {
   app.add_option("--tokens_field", f.tokens_field, "JSONL field with token ids, instead of text");
   app.add_option("--mask_field", f.mask_field, "JSONL field with a mask: 1 scores the token");
   app.add_option("--bos", f.bos, "yes or no: begin documents with BOS [as the tokenizer says]");
-  app.add_option("--protocol", f.protocol, "stream: score every token; prefix: score those after --context")->capture_default_str();
+  app.add_option("--protocol", f.protocol, "stream: score every token; prefix: score those after --context")
+      ->capture_default_str();
   app.add_option("--context", f.context, "tokens of context under --protocol prefix");
   app.add_option("--seed", f.seed, "first seed of random methods")->capture_default_str();
   app.add_option("--output_dir", f.output_dir, "where JSON and pictures go")->capture_default_str();
@@ -66,16 +77,19 @@ void declare(CLI::App& app, Flags& f) {
   app.add_flag("--token_nll", f.token_nll, "write every token's loss into detailed_results.json");
   app.add_option("--sort", f.sort, "given or nll: order of the table")->capture_default_str();
   app.add_option("--format", f.format, "text, markdown or csv: the printed table")->capture_default_str();
-  app.add_option("--num_gpus", f.num_gpus, "kvlab runs on the CPU; more than 0 is refused")->capture_default_str();
+  app.add_option("--num_gpus", f.num_gpus, "kvlab runs on the CPU; more than 0 is refused")
+      ->capture_default_str();
   app.add_flag("--quiet", f.quiet, "no progress");
 }
 
 void at_least(const char* flag, int64_t value, int64_t least) {
-  if (value < least) throw UserError(fmt::format("{} {} is out of range (expected {} or more)", flag, value, least));
+  if (value < least)
+    throw UserError(fmt::format("{} {} is out of range (expected {} or more)", flag, value, least));
 }
 
 void check(const Flags& f) {
-  if (f.num_gpus > 0) throw UserError(fmt::format("--num_gpus {}: kvlab is CPU only now; leave it out or give 0", f.num_gpus));
+  if (f.num_gpus > 0)
+    throw UserError(fmt::format("--num_gpus {}: kvlab is CPU only now; leave it out or give 0", f.num_gpus));
   at_least("--num_gpus", f.num_gpus, 0);
   at_least("--chunk_size", f.chunk_size, 1);
   at_least("--max_samples", f.max_samples, 0);
@@ -84,15 +98,17 @@ void check(const Flags& f) {
   at_least("--sliding_window_size", f.window.value_or(0), 0);
   at_least("--seed", f.seed, 0);
   if (!(f.compression_ratio >= 0 && f.compression_ratio <= 1)) {
-    throw UserError(fmt::format("--compression_ratio {} is out of range (expected 0..1, the fraction that is evicted)",
-                                f.compression_ratio));
+    throw UserError(
+        fmt::format("--compression_ratio {} is out of range (expected 0..1, the fraction that is evicted)",
+                    f.compression_ratio));
   }
   if (f.protocol != "stream" && f.protocol != "prefix") {
     throw UserError("--protocol " + f.protocol + " is not known (expected stream or prefix)");
   }
   if (f.protocol == "stream" && f.context != 0) throw UserError("--context needs --protocol prefix");
   if (f.protocol == "prefix") at_least("--context (needed by --protocol prefix)", f.context, 1);
-  if (f.sort != "given" && f.sort != "nll") throw UserError("--sort " + f.sort + " is not known (expected given or nll)");
+  if (f.sort != "given" && f.sort != "nll")
+    throw UserError("--sort " + f.sort + " is not known (expected given or nll)");
   if (!f.mask_field.empty() && f.tokens_field.empty()) throw UserError("--mask_field needs --tokens_field");
   parse_table_format(f.format);
 }
@@ -108,7 +124,8 @@ std::vector<std::pair<std::string, double>> by_method(const std::string& flag, c
   } catch (const nlohmann::json::exception&) {
     throw UserError(flag + " '" + text + "' is not JSON (expected {\"method\": number})");
   }
-  if (!json.is_object()) throw UserError(flag + " '" + text + "' is not a JSON object (expected {\"method\": number})");
+  if (!json.is_object())
+    throw UserError(flag + " '" + text + "' is not a JSON object (expected {\"method\": number})");
   for (const auto& [name, value] : json.items()) {
     if (!value.is_number()) throw UserError(flag + ": the value of '" + name + "' is not a number");
     const MethodSpec spec = resolve_recipe(name, {});  // throws for unknown names, with the nearest one
@@ -116,15 +133,19 @@ std::vector<std::pair<std::string, double>> by_method(const std::string& flag, c
     for (const NamedInfo* named : registry_named()) {
       // A name that stands for a recipe would be taken for its scorer, whose other rows it would change too.
       if (named->name != name) continue;
-      throw UserError(flag + ": '" + name + "' is a named recipe; give its scorer, '" + spec.scorer->name + "'");
+      throw UserError(flag + ": '" + name + "' is a named recipe; give its scorer, '" + spec.scorer->name +
+                      "'");
     }
-    resolve_recipe(fmt::format("{}({}={})", spec.scorer->name, budget, value.get<double>()), {});  // checks the range
+    resolve_recipe(fmt::format("{}({}={})", spec.scorer->name, budget, value.get<double>()),
+                   {});  // checks the range
     values.emplace_back(spec.scorer->name, value.get<double>());
   }
   return values;
 }
 
-bool is_sweep(const std::string& thresholds) { return !thresholds.empty() && thresholds.find('{') == std::string::npos; }
+bool is_sweep(const std::string& thresholds) {
+  return !thresholds.empty() && thresholds.find('{') == std::string::npos;
+}
 
 std::vector<MethodSpec> resolve_methods(const Flags& f) {
   RecipeDefaults defaults;
@@ -140,9 +161,12 @@ std::vector<MethodSpec> resolve_methods(const Flags& f) {
   std::string joined;
   for (const std::string& text : f.methods) joined += text + " ";
   std::vector<std::string> recipes = split_recipes(f.methods.empty() ? kDefaultMethods : joined);
-  if (recipes.empty()) throw UserError("--methods names no method (`kvlab list` shows all; `none` runs the baseline alone)");
+  if (recipes.empty())
+    throw UserError("--methods names no method (`kvlab list` shows all; `none` runs the baseline alone)");
   if (is_sweep(f.thresholds)) {
-    if (f.methods.empty() || recipes.size() != 1) throw UserError("--thresholds \"" + f.thresholds + "\" sweeps one method: give exactly one in --methods");
+    if (f.methods.empty() || recipes.size() != 1)
+      throw UserError("--thresholds \"" + f.thresholds +
+                      "\" sweeps one method: give exactly one in --methods");
     const Recipe base = parse_recipe(recipes[0]);
     recipes.clear();
     for (const std::string& value : split_recipes(f.thresholds)) {
@@ -171,7 +195,8 @@ std::vector<TokenDocument> read_tokens(const Flags& f, const std::string& path, 
 }
 
 nlohmann::ordered_json config_json(const Flags& f, const std::string& data, const ModelFiles& files,
-                                   const std::vector<MethodSpec>& specs, const std::vector<TokenDocument>& documents) {
+                                   const std::vector<MethodSpec>& specs,
+                                   const std::vector<TokenDocument>& documents) {
   nlohmann::ordered_json json;
   json["model"] = files.config.name;
   json["model_path"] = files.weights->path();
@@ -195,7 +220,8 @@ nlohmann::ordered_json config_json(const Flags& f, const std::string& data, cons
 
 int terminal_width() {
   winsize size{};
-  if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    return size.ws_col;
   return 0;
 }
 
@@ -209,17 +235,19 @@ KeptMap kept_map(const KeptRecord& record, const std::string& model) {
   map.heads = record.shape.kv_heads;
   for (int layer = 0; layer < record.shape.layers; ++layer) {
     for (int head = 0; head < record.shape.kv_heads; ++head) {
-      for (int64_t t = 0; t < map.tokens; ++t) map.kept.push_back(record.lifetimes.kept(layer, head, t, map.tokens));
+      for (int64_t t = 0; t < map.tokens; ++t)
+        map.kept.push_back(record.lifetimes.kept(layer, head, t, map.tokens));
     }
   }
-  for (int64_t t = 0; t < map.tokens; ++t) map.protected_token.push_back(record.policy.is_protected(t, map.tokens));
+  for (int64_t t = 0; t < map.tokens; ++t)
+    map.protected_token.push_back(record.policy.is_protected(t, map.tokens));
   map.sinks = std::min(record.policy.sinks, map.tokens);
   map.window = std::min(record.policy.window_at(map.tokens), map.tokens);
   return map;
 }
 
-void draw_pictures(const Comparison& comparison, const std::filesystem::path& folder, const std::string& model,
-                   std::FILE* out) {
+void draw_pictures(const Comparison& comparison, const std::filesystem::path& folder,
+                   const std::string& model, std::FILE* out) {
   fmt::print(out, "\nWhat is kept of the first document (Baseline keeps everything and has no picture):\n");
   for (const KeptRecord& record : comparison.kept) {
     const KeptMap map = kept_map(record, model);
@@ -251,10 +279,12 @@ int run(const Flags& f) {
   const ModelFiles files = f.model.open();
   const std::vector<TokenDocument> documents = read_tokens(f, data, files);
   for (const MethodSpec& spec : specs) {  // what cannot run is said before any work
-    if (!spec.dense() && !(spec.scorer->learned && spec.model_path.empty())) make_method(spec, shape_of(files.config));
+    if (!spec.dense() && !(spec.scorer->learned && spec.model_path.empty()))
+      make_method(spec, shape_of(files.config));
   }
   CompareOptions options;
-  options.run.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream, f.context};
+  options.run.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream,
+                          f.context};
   options.run.kv_type = f.model.cache_type();
   options.run.common_window = f.window.value_or(128);
   options.token_nll = f.token_nll;
@@ -262,8 +292,8 @@ int run(const Flags& f) {
   if (f.protocol == "prefix") {
     for (const TokenDocument& document : documents) {
       if (static_cast<int64_t>(document.tokens.size()) <= f.context) {
-        throw UserError(fmt::format("--context {} leaves nothing to score of document '{}' with {} tokens", f.context,
-                                    document.id, document.tokens.size()));
+        throw UserError(fmt::format("--context {} leaves nothing to score of document '{}' with {} tokens",
+                                    f.context, document.id, document.tokens.size()));
       }
     }
   }
@@ -305,7 +335,8 @@ extern const CommandInfo kCommandInfo_compare;
 const CommandInfo kCommandInfo_compare = {
     "compare", "run several methods on the same documents and print what each costs and saves",
     "  kvlab compare --max_length 1024\n"
-    "  kvlab compare --model llama.gguf --data_path books.jsonl --methods knorm,h2o --compression_ratio 0.75\n"
+    "  kvlab compare --model llama.gguf --data_path books.jsonl --methods knorm,h2o --compression_ratio "
+    "0.75\n"
     "  kvlab compare --methods 'streaming_llm(sinks=4,window=128) random_validation' --max_samples 1\n"
     "  kvlab compare --methods knorm --thresholds \"-14,-16,-18\"\n",
     [](CLI::App& app) -> std::function<int()> {

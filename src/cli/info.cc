@@ -13,8 +13,9 @@ std::string rotary_text(const RotarySettings& rotary) {
   std::string text = fmt::format("theta {:g}, {} dimensions", rotary.theta, rotary.dims);
   if (!rotary.divisors.empty()) return text + ", frequency divisors from the file";
   if (rotary.kind == RotarySettings::Kind::kDefault) return text;
-  return text + fmt::format(", llama3 scaling (factor {:g}, {:g} to {:g}, original context {})", rotary.factor,
-                            rotary.low_freq_factor, rotary.high_freq_factor, rotary.original_context);
+  return text + fmt::format(", llama3 scaling (factor {:g}, {:g} to {:g}, original context {})",
+                            rotary.factor, rotary.low_freq_factor, rotary.high_freq_factor,
+                            rotary.original_context);
 }
 
 int run(const ModelFlags& flags) {
@@ -28,7 +29,8 @@ int run(const ModelFlags& flags) {
   row("hidden size", std::to_string(c.hidden));
   row("heads", fmt::format("{} query, {} KV, of {}", c.query_heads, c.kv_heads, c.head_dim));
   row("MLP size", std::to_string(c.intermediate));
-  row("vocabulary", fmt::format("{}{}", c.vocab, c.tied_embeddings ? ", output head tied to the embedding" : ""));
+  row("vocabulary",
+      fmt::format("{}{}", c.vocab, c.tied_embeddings ? ", output head tied to the embedding" : ""));
   row("context", fmt::format("{} tokens", c.context));
   row("rotary", rotary_text(c.rotary));
   row("weights", c.weight_types);

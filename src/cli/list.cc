@@ -2,18 +2,19 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cache/recipe.h"
 #include "cli/command.h"
 #include "cli/common.h"
-#include "cache/recipe.h"
 
 namespace kvlab {
 
 namespace {
 
 std::string default_protection(const ScorerInfo& info) {
-  const char* window = info.window == WindowRule::kOne    ? "the current token"
-                       : info.window == WindowRule::kHalf ? "half the budget (512 with threshold or free_density)"
-                                                          : "min(128, half the budget) (128 with threshold or free_density)";
+  const char* window = info.window == WindowRule::kOne ? "the current token"
+                       : info.window == WindowRule::kHalf
+                           ? "half the budget (512 with threshold or free_density)"
+                           : "min(128, half the budget) (128 with threshold or free_density)";
   return fmt::format("sinks {}, window {}", info.sinks, window);
 }
 
@@ -27,23 +28,27 @@ std::string budget_names(const ScorerInfo& info) {
 }
 
 void print_fields(const FieldList& fields) {
-  for (const Field& field : fields) fmt::print("    {:<14}{} ({})\n", field.name, field.help, field.range_text());
+  for (const Field& field : fields)
+    fmt::print("    {:<14}{} ({})\n", field.name, field.help, field.range_text());
 }
 
 void print_text() {
   fmt::print("Methods (name(parameter=value,...); combine with a codec by '+'):\n\n");
   for (const ScorerInfo* info : registry_scorers()) {
     fmt::print("  {} - {}\n", info->name, info->summary);
-    fmt::print("    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n", "kind", scorer_kind_name(info->kind), "formula",
-               info->formula, "budgets", budget_names(*info), "protects", default_protection(*info), "paper", info->paper);
+    fmt::print("    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n", "kind",
+               scorer_kind_name(info->kind), "formula", info->formula, "budgets", budget_names(*info),
+               "protects", default_protection(*info), "paper", info->paper);
     if (!info->no_threshold.empty()) fmt::print("    {:<14}{}\n", "no threshold", info->no_threshold);
     print_fields(info->fields);
     fmt::print("\n");
   }
   fmt::print("Named recipes:\n\n");
-  for (const NamedInfo* info : registry_named()) fmt::print("  {} = {}\n    {}\n", info->name, info->recipe, info->summary);
+  for (const NamedInfo* info : registry_named())
+    fmt::print("  {} = {}\n    {}\n", info->name, info->recipe, info->summary);
   fmt::print("\nBudgets (one at most; without any, keep = 1 - compression_ratio, 0.5 by default):\n\n");
-  for (const BudgetInfo* info : registry_budgets()) fmt::print("  {:<14}{} ({})\n", info->name, info->summary, info->field.range_text());
+  for (const BudgetInfo* info : registry_budgets())
+    fmt::print("  {:<14}{} ({})\n", info->name, info->summary, info->field.range_text());
   fmt::print("\nCodecs:\n\n");
   for (const CodecInfo* info : registry_codecs()) fmt::print("  {:<14}{}\n", info->name, info->summary);
   fmt::print("\nEvery method also takes (seed: random methods only, model: learned ones only):\n\n");
@@ -53,7 +58,10 @@ void print_text() {
 nlohmann::ordered_json fields_json(const FieldList& fields) {
   auto json = nlohmann::ordered_json::array();
   for (const Field& field : fields) {
-    json.push_back({{"name", field.name}, {"default", to_json(field.fallback)}, {"range", field.range_text()}, {"help", field.help}});
+    json.push_back({{"name", field.name},
+                    {"default", to_json(field.fallback)},
+                    {"range", field.range_text()},
+                    {"help", field.help}});
   }
   return json;
 }
@@ -61,19 +69,35 @@ nlohmann::ordered_json fields_json(const FieldList& fields) {
 void print_json() {
   nlohmann::ordered_json json;
   for (const ScorerInfo* info : registry_scorers()) {
-    nlohmann::ordered_json entry = {{"name", info->name},       {"title", info->title},   {"kind", scorer_kind_name(info->kind)},
-                                    {"summary", info->summary}, {"formula", info->formula}, {"paper", info->paper},
-                                    {"sinks", info->sinks},     {"takes_threshold", info->no_threshold.empty()}};
-    entry["why_no_threshold"] = info->no_threshold.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(info->no_threshold);
+    nlohmann::ordered_json entry = {{"name", info->name},
+                                    {"title", info->title},
+                                    {"kind", scorer_kind_name(info->kind)},
+                                    {"summary", info->summary},
+                                    {"formula", info->formula},
+                                    {"paper", info->paper},
+                                    {"sinks", info->sinks},
+                                    {"takes_threshold", info->no_threshold.empty()}};
+    entry["why_no_threshold"] =
+        info->no_threshold.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(info->no_threshold);
     entry["protects"] = default_protection(*info);
     entry["seeded"] = info->seeded;
     entry["learned"] = info->learned;
     entry["parameters"] = fields_json(info->fields);
     json["methods"].push_back(entry);
   }
-  for (const NamedInfo* info : registry_named()) json["named"].push_back({{"name", info->name}, {"title", info->title}, {"recipe", info->recipe}, {"summary", info->summary}, {"paper", info->paper}});
-  for (const BudgetInfo* info : registry_budgets()) json["budgets"].push_back({{"name", info->name}, {"summary", info->summary}, {"range", info->field.range_text()}, {"threshold", info->threshold}});
-  for (const CodecInfo* info : registry_codecs()) json["codecs"].push_back({{"name", info->name}, {"summary", info->summary}});
+  for (const NamedInfo* info : registry_named())
+    json["named"].push_back({{"name", info->name},
+                             {"title", info->title},
+                             {"recipe", info->recipe},
+                             {"summary", info->summary},
+                             {"paper", info->paper}});
+  for (const BudgetInfo* info : registry_budgets())
+    json["budgets"].push_back({{"name", info->name},
+                               {"summary", info->summary},
+                               {"range", info->field.range_text()},
+                               {"threshold", info->threshold}});
+  for (const CodecInfo* info : registry_codecs())
+    json["codecs"].push_back({{"name", info->name}, {"summary", info->summary}});
   json["shared_parameters"] = fields_json(shared_recipe_fields());
   fmt::print("{}\n", json.dump(2));
 }
@@ -81,15 +105,15 @@ void print_json() {
 }  // namespace
 
 extern const CommandInfo kCommandInfo_list;
-const CommandInfo kCommandInfo_list = {
-    "list", "print the methods with their parameters and papers", "  kvlab list\n  kvlab list --json\n",
-    [](CLI::App& app) -> std::function<int()> {
-      auto json = std::make_shared<bool>(false);
-      app.add_flag("--json", *json, "as JSON");
-      return [json] {
-        *json ? print_json() : print_text();
-        return 0;
-      };
-    }};
+const CommandInfo kCommandInfo_list = {"list", "print the methods with their parameters and papers",
+                                       "  kvlab list\n  kvlab list --json\n",
+                                       [](CLI::App& app) -> std::function<int()> {
+                                         auto json = std::make_shared<bool>(false);
+                                         app.add_flag("--json", *json, "as JSON");
+                                         return [json] {
+                                           *json ? print_json() : print_text();
+                                           return 0;
+                                         };
+                                       }};
 
 }  // namespace kvlab

@@ -1,11 +1,11 @@
-// The command line. Subcommands are files of this folder; this file parses, runs one, and turns errors into one line and
-// an exit status: 0 done, 2 a mistake in what was given, 70 a bug of kvlab, 130 interrupted.
+// The command line. Subcommands are files of this folder; this file parses, runs one, and turns errors into
+// one line and an exit status: 0 done, 2 a mistake in what was given, 70 a bug of kvlab, 130 interrupted.
+#include <unistd.h>
 #include <csignal>
 #include <cstdlib>
-#include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -46,12 +46,13 @@ std::string suggestion(const CLI::App& app, const std::string& unknown) {
   const std::vector<std::string> extras = command.remaining();
   const std::string flag = extras.empty() ? "" : extras.front().substr(0, extras.front().find('='));
   const std::string name = command.get_parent() ? "kvlab " + command.get_name() : "kvlab";
-  throw UserError("unknown argument '" + flag + "'" + suggestion(command, flag) + " (" + name + " --help lists all)");
+  throw UserError("unknown argument '" + flag + "'" + suggestion(command, flag) + " (" + name +
+                  " --help lists all)");
 }
 
-// Threads that wait at a barrier should spin briefly and then sleep: libgomp's default spins for milliseconds, which on
-// a machine with other work slows everybody. It reads its settings when it is loaded, so the program starts itself anew
-// with the setting, once; what the user has set wins.
+// Threads that wait at a barrier should spin briefly and then sleep: libgomp's default spins for
+// milliseconds, which on a machine with other work slows everybody. It reads its settings when it is loaded,
+// so the program starts itself anew with the setting, once; what the user has set wins.
 void spin_briefly(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
   setenv("GOMP_SPINCOUNT", "10000", 1);
@@ -59,7 +60,8 @@ void spin_briefly(char** argv) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("kvlab: runs language models with a compressed KV cache and tells what that costs and saves", "kvlab");
+  CLI::App app("kvlab: runs language models with a compressed KV cache and tells what that costs and saves",
+               "kvlab");
   app.set_version_flag("--version", "kvlab " KVLAB_VERSION);
   app.require_subcommand(0, 1);
   std::vector<std::pair<CLI::App*, std::function<int()>>> commands;
@@ -74,8 +76,8 @@ int run(int argc, char** argv) {
     for (const CommandInfo* info : registry_commands()) names.push_back(info->name);
     if (std::find(names.begin(), names.end(), argv[1]) == names.end()) {
       const std::string near = nearest_name(argv[1], names);
-      throw UserError("unknown command '" + std::string(argv[1]) + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
-                      " (kvlab --help lists all)");
+      throw UserError("unknown command '" + std::string(argv[1]) + "'" +
+                      (near.empty() ? "" : "; did you mean '" + near + "'?") + " (kvlab --help lists all)");
     }
   }
   std::vector<std::string> arguments = folded_flags(argc, argv);

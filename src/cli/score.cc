@@ -31,7 +31,8 @@ Document read_ids(const std::string& path) {
     const auto json = nlohmann::json::parse(file);
     document.ids = (json.is_object() ? json.at("tokens") : json).get<std::vector<int32_t>>();
   } catch (const nlohmann::json::exception& error) {
-    throw UserError(path + ": expected a JSON array of token ids, or an object with 'tokens': " + error.what());
+    throw UserError(path +
+                    ": expected a JSON array of token ids, or an object with 'tokens': " + error.what());
   }
   if (document.ids.empty()) throw UserError(path + ": no token ids");
   return document;
@@ -66,8 +67,10 @@ int run(const Flags& f) {
     throw UserError("--protocol " + f.protocol + " is not known (expected stream or prefix)");
   }
   if (f.protocol == "stream" && f.context != 0) throw UserError("--context needs --protocol prefix");
-  if (f.max_length < 0) throw UserError(fmt::format("--max_length {} is out of range (expected 0 or more)", f.max_length));
-  if (f.extend_size < 0) throw UserError(fmt::format("--extend_size {} is out of range (expected 0 or more)", f.extend_size));
+  if (f.max_length < 0)
+    throw UserError(fmt::format("--max_length {} is out of range (expected 0 or more)", f.max_length));
+  if (f.extend_size < 0)
+    throw UserError(fmt::format("--extend_size {} is out of range (expected 0 or more)", f.extend_size));
   RecipeDefaults defaults;
   defaults.scorer_model = f.kvzap_scorer_model;
   const MethodSpec spec = resolve_recipe(f.recipe, defaults);
@@ -75,8 +78,8 @@ int run(const Flags& f) {
   const ModelFiles files = f.model.open();
   std::shared_ptr<const Tokenizer> tokenizer;
   if (input.ids.empty()) tokenizer = open_tokenizer_of(files);
-  const TokenDocument document =
-      tokenize_document(input, tokenizer.get(), files.config, {parse_yes_no("--bos", f.bos), f.max_length, f.beyond_context});
+  const TokenDocument document = tokenize_document(
+      input, tokenizer.get(), files.config, {parse_yes_no("--bos", f.bos), f.max_length, f.beyond_context});
   const auto method = make_method(spec, shape_of(files.config));
   RunOptions options;
   options.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream, f.context};
@@ -99,18 +102,22 @@ extern const CommandInfo kCommandInfo_score;
 const CommandInfo kCommandInfo_score = {
     "score", "print the loss of every token of one text under one recipe, as JSON",
     "  kvlab score --text book.txt --recipe 'h2o(size=512)' --max_length 4096\n"
-    "  kvlab score --ids tokens.json --dtype f32 --recipe 'knorm(keep=0.5,at=context)' --protocol prefix --context 384\n",
+    "  kvlab score --ids tokens.json --dtype f32 --recipe 'knorm(keep=0.5,at=context)' --protocol prefix "
+    "--context 384\n",
     [](CLI::App& app) -> std::function<int()> {
       auto f = std::make_shared<Flags>();
       f->model.declare(app);
       app.add_option("--recipe", f->recipe, "the method")->capture_default_str();
       app.add_option("--text", f->text, "a text file (or the first document of a JSONL file)");
       app.add_option("--ids", f->ids, "JSON: an array of token ids, or an object with 'tokens'");
-      app.add_option("--protocol", f->protocol, "stream: every token; prefix: the tokens after --context")->capture_default_str();
+      app.add_option("--protocol", f->protocol, "stream: every token; prefix: the tokens after --context")
+          ->capture_default_str();
       app.add_option("--context", f->context, "tokens of context under --protocol prefix");
       app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model, "folder of a KVzap scorer");
       app.add_option("--max_length", f->max_length, "tokens to read; 0: all")->capture_default_str();
-      app.add_option("--extend_size", f->extend_size, "tokens per extend; 0: all at once. The result does not depend on it")->capture_default_str();
+      app.add_option("--extend_size", f->extend_size,
+                     "tokens per extend; 0: all at once. The result does not depend on it")
+          ->capture_default_str();
       app.add_option("--bos", f->bos, "yes or no: begin text with BOS [as the tokenizer says]");
       app.add_flag("--beyond_context", f->beyond_context, "allow more tokens than the model's context");
       app.add_flag("--live", f->live, "add live_at_end: positions per layer and KV head");

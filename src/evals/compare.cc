@@ -64,7 +64,8 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
   }
   if (spec.policy.at_context && options.run.protocol.kind == Protocol::Kind::kStream) {
     row.skipped.status = Status::kSkipped;
-    row.skipped.reason = "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
+    row.skipped.reason =
+        "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
     return row;
   }
   const int seeds = wants_seeds(spec) ? options.seeds : 1;
@@ -81,12 +82,14 @@ Row one_query_baseline(const ModelShape& shape, const CompareOptions& options) {
   row.is_baseline = true;
   for (MethodResult* result : {&row.skipped, &row.runs[0].result}) {
     result->name = "Baseline, one query at a time";
-    result->notes.push_back("the noise floor of methods that read attention weights, in their kernel with nothing evicted");
+    result->notes.push_back(
+        "the noise floor of methods that read attention weights, in their kernel with nothing evicted");
   }
   return row;
 }
 
-std::vector<Row> make_rows(const std::vector<MethodSpec>& specs, const ModelShape& shape, const CompareOptions& options) {
+std::vector<Row> make_rows(const std::vector<MethodSpec>& specs, const ModelShape& shape,
+                           const CompareOptions& options) {
   std::vector<Row> rows;
   rows.push_back(make_row(no_compression(), shape, options));
   rows.back().is_baseline = true;
@@ -141,10 +144,12 @@ ComparisonResult collect(const std::vector<Row>& rows, bool interrupted) {
 }
 
 void keep_record(Row& row, const Method& method, DocumentRun& run) {
-  row.kept = {row.spec.display, row.spec.recipe, row.spec.policy, run.result.tokens, method.shape, std::move(run.lifetimes)};
+  row.kept = {row.spec.display,  row.spec.recipe, row.spec.policy,
+              run.result.tokens, method.shape,    std::move(run.lifetimes)};
 }
 
-// Creates oneDNN's primitives and touches the weights, so that the first row's speed is not that of a cold start.
+// Creates oneDNN's primitives and touches the weights, so that the first row's speed is not that of a cold
+// start.
 void warm_up(const std::shared_ptr<const Model>& model, const std::vector<Row>& rows, TokenDocument document,
              const CompareOptions& options) {
   document.tokens.resize(std::min<size_t>(document.tokens.size(), 256));
@@ -159,8 +164,8 @@ void warm_up(const std::shared_ptr<const Model>& model, const std::vector<Row>& 
 
 class DocumentLoop {
  public:
-  DocumentLoop(const std::shared_ptr<const Model>& model, std::vector<Row>& rows, const CompareOptions& options,
-               Progress& progress)
+  DocumentLoop(const std::shared_ptr<const Model>& model, std::vector<Row>& rows,
+               const CompareOptions& options, Progress& progress)
       : model_(model), rows_(rows), options_(options), progress_(progress) {}
 
   // Runs all rows on one document; false when interrupted, and then nothing of it is kept.
@@ -173,7 +178,8 @@ class DocumentLoop {
         if (run.result.status == Status::kFailed) continue;
         progress_.step(done_, run.result.name);
         RunOptions options = rows_[r].options;
-        options.record_lifetimes = first && options_.record_first && &run == &rows_[r].runs.front() && !rows_[r].is_baseline;
+        options.record_lifetimes =
+            first && options_.record_first && &run == &rows_[r].runs.front() && !rows_[r].is_baseline;
         DocumentRun current;
         try {
           current = run_document(model_, run.method, document, options);
@@ -186,7 +192,8 @@ class DocumentLoop {
         current.result.top1_agree = r > 0 ? current.result.top1_agree : current.result.tokens_scored;
         if (options_.token_nll) current.result.token_nll = current.nll;
         if (options.record_lifetimes) keep_record(rows_[r], *run.method, current);
-        if (!rows_[r].spec.dense()) run.result.effective_window = rows_[r].spec.policy.window_at(current.result.tokens);
+        if (!rows_[r].spec.dense())
+          run.result.effective_window = rows_[r].spec.policy.window_at(current.result.tokens);
         finished.emplace_back(&run, std::move(current.result));
         if (r == 0) baseline = std::move(current);
         progress_.step(++done_, run.result.name);
@@ -214,8 +221,8 @@ class DocumentLoop {
 }  // namespace
 
 Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<MethodSpec>& specs,
-                   const std::vector<TokenDocument>& documents, const CompareOptions& options, Progress& progress,
-                   const std::function<void(const ComparisonResult&)>& document_done) {
+                   const std::vector<TokenDocument>& documents, const CompareOptions& options,
+                   Progress& progress, const std::function<void(const ComparisonResult&)>& document_done) {
   std::vector<Row> rows = make_rows(specs, shape_of(model->config()), options);
   int64_t runs = 0;
   for (const Row& row : rows) runs += static_cast<int64_t>(row.runs.size());

@@ -17,9 +17,9 @@ namespace kvlab {
 
 struct CompareOptions {
   RunOptions run;
-  bool token_nll = false;   // keep every token's loss
-  bool record_first = false;  // hand out what was kept of the first document
-  int seeds = 5;            // of rows that draw random numbers and name no seed
+  bool token_nll = false;      // keep every token's loss
+  bool record_first = false;   // hand out what was kept of the first document
+  int seeds = 5;               // of rows that draw random numbers and name no seed
   int64_t noise_extend = 100;  // tokens per extend of the second baseline, whose distance is the noise floor
 };
 
@@ -37,10 +37,11 @@ struct Comparison {
   std::vector<KeptRecord> kept;  // one per row that ran, the first seed's
 };
 
-// Documents run outermost, so that an interrupt (base/progress.h) keeps those that all rows finished; `document_done` is
-// called after each with what is finished so far. Rows that cannot run are SKIPPED or FAILED with the reason.
+// Documents run outermost, so that an interrupt (base/progress.h) keeps those that all rows finished;
+// `document_done` is called after each with what is finished so far. Rows that cannot run are SKIPPED or
+// FAILED with the reason.
 Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<MethodSpec>& specs,
-                   const std::vector<TokenDocument>& documents, const CompareOptions& options, Progress& progress,
-                   const std::function<void(const ComparisonResult&)>& document_done);
+                   const std::vector<TokenDocument>& documents, const CompareOptions& options,
+                   Progress& progress, const std::function<void(const ComparisonResult&)>& document_done);
 
 }  // namespace kvlab

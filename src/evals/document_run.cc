@@ -13,8 +13,8 @@ namespace {
 int64_t first_scored_query(const Protocol& protocol, int64_t tokens) {
   if (protocol.kind == Protocol::Kind::kStream) return 0;
   if (protocol.context < 1 || protocol.context >= tokens) {
-    throw UserError("--context " + std::to_string(protocol.context) + " leaves nothing to score of a document of " +
-                    std::to_string(tokens) + " tokens");
+    throw UserError("--context " + std::to_string(protocol.context) +
+                    " leaves nothing to score of a document of " + std::to_string(tokens) + " tokens");
   }
   return protocol.context - 1;
 }
@@ -90,7 +90,8 @@ void count_entries(const Session& session, const RunOptions& options, DocumentRu
 void count_seen(const KvCache& cache, DocumentRun& run) {
   const ModelShape& shape = cache.method().shape;
   const int64_t heads = int64_t{1} * shape.layers * shape.kv_heads;
-  const auto entry_bytes = static_cast<double>(2 * shape.head_dim * static_cast<int64_t>(element_size(cache.options().type)));
+  const auto entry_bytes =
+      static_cast<double>(2 * shape.head_dim * static_cast<int64_t>(element_size(cache.options().type)));
   int64_t evicted = 0;
   int64_t next = 0;
   for (const int32_t query : run.queries) {
@@ -124,8 +125,9 @@ void count_bytes(const Session& session, const RunOptions& options, DocumentResu
 
 }  // namespace
 
-DocumentRun run_document(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Method>& method,
-                         const TokenDocument& document, const RunOptions& options) {
+DocumentRun run_document(const std::shared_ptr<const Model>& model,
+                         const std::shared_ptr<const Method>& method, const TokenDocument& document,
+                         const RunOptions& options) {
   DocumentRun run;
   const auto n = static_cast<int64_t>(document.tokens.size());
   for (int64_t q = first_scored_query(options.protocol, n); q + 1 < n; ++q) {

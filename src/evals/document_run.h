@@ -40,8 +40,9 @@ struct DocumentRun {
   std::vector<std::vector<std::vector<int32_t>>> live;  // [layer][head]: positions, ascending
 };
 
-DocumentRun run_document(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Method>& method,
-                         const TokenDocument& document, const RunOptions& options);
+DocumentRun run_document(const std::shared_ptr<const Model>& model,
+                         const std::shared_ptr<const Method>& method, const TokenDocument& document,
+                         const RunOptions& options);
 
 // Adds what is paired with the baseline on the same tokens: ΔNLL, KL, agreement.
 void add_deltas(const Model& model, const DocumentRun& baseline, DocumentRun& run);

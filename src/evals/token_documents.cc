@@ -7,8 +7,8 @@
 
 namespace kvlab {
 
-TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer, const ModelConfig& config,
-                                const TokenOptions& options) {
+TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer,
+                                const ModelConfig& config, const TokenOptions& options) {
   TokenDocument result;
   result.index = document.index;
   result.id = document.id;
@@ -27,11 +27,13 @@ TokenDocument tokenize_document(const Document& document, const Tokenizer* token
     result.tokens.resize(options.max_length);
   }
   const auto n = static_cast<int64_t>(result.tokens.size());
-  if (n < 2) throw UserError("document '" + document.id + "' has " + std::to_string(n) + " token; two are needed to score one");
+  if (n < 2)
+    throw UserError("document '" + document.id + "' has " + std::to_string(n) +
+                    " token; two are needed to score one");
   if (config.context > 0 && n > config.context && !options.beyond_context) {
-    throw UserError("document '" + document.id + "' has " + std::to_string(n) + " tokens, the model was trained for " +
-                    std::to_string(config.context) + "; give --max_length " + std::to_string(config.context) +
-                    " or --beyond_context");
+    throw UserError("document '" + document.id + "' has " + std::to_string(n) +
+                    " tokens, the model was trained for " + std::to_string(config.context) +
+                    "; give --max_length " + std::to_string(config.context) + " or --beyond_context");
   }
   for (const int32_t id : result.tokens) {
     if (id < 0 || id >= config.vocab) {

@@ -20,14 +20,15 @@ struct TokenDocument {
 };
 
 struct TokenOptions {
-  std::optional<bool> bos;       // --bos; unset: as the tokenizer's metadata says. Never added to given ids.
-  int64_t max_length = 0;        // tokens per document; 0: all
-  bool beyond_context = false;   // allow more tokens than the model was trained for
+  std::optional<bool> bos;      // --bos; unset: as the tokenizer's metadata says. Never added to given ids.
+  int64_t max_length = 0;       // tokens per document; 0: all
+  bool beyond_context = false;  // allow more tokens than the model was trained for
 };
 
-// Throws UserError naming the document: too short to score, longer than the context, ids outside the vocabulary.
-TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer, const ModelConfig& config,
-                                const TokenOptions& options);
+// Throws UserError naming the document: too short to score, longer than the context, ids outside the
+// vocabulary.
+TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer,
+                                const ModelConfig& config, const TokenOptions& options);
 
 // 16 hex digits that name the set of tokens a run scored; runs over different sets cannot be compared.
 std::string token_set_hash(const std::vector<TokenDocument>& documents);

@@ -16,7 +16,9 @@ namespace kvlab {
 inline constexpr int32_t kNever = std::numeric_limits<int32_t>::max();
 
 // What q . k is multiplied with: 1 / sqrt(head_dim).
-inline float attention_scale(int head_dim) { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
+inline float attention_scale(int head_dim) {
+  return 1.0f / std::sqrt(static_cast<float>(head_dim));
+}
 
 // Entries of one KV head as they lie in memory: `count` rows of head_dim elements.
 struct EntrySpan {

@@ -1,9 +1,11 @@
-// The llama architecture: RMS norms before attention and MLP, rotary positions (half-split), grouped-query attention,
-// SwiGLU. Touvron et al.: LLaMA, arXiv:2302.13971; Llama 3.1 adds the rotary scaling of models/rotary.h.
+// The llama architecture: RMS norms before attention and MLP, rotary positions (half-split), grouped-query
+// attention, SwiGLU. Touvron et al.: LLaMA, arXiv:2302.13971; Llama 3.1 adds the rotary scaling of
+// models/rotary.h.
 //
-// forward() goes layer by layer over all tokens. Between two attentions, one thread takes a block of 64 positions through
-// [output projection, residual, norm, gate and up, SiLU, down, residual] of a layer and [norm, QKV, rotary] of the next,
-// while the block stays in its second-level cache; so a layer costs two barriers.
+// forward() goes layer by layer over all tokens. Between two attentions, one thread takes a block of 64
+// positions through [output projection, residual, norm, gate and up, SiLU, down, residual] of a layer and
+// [norm, QKV, rotary] of the next, while the block stays in its second-level cache; so a layer costs two
+// barriers.
 #include <algorithm>
 
 #include "base/error.h"
@@ -31,17 +33,20 @@ std::vector<float> join(std::initializer_list<std::vector<float>> parts) {
 Layer load_layer(const Weights& weights, const ModelConfig& c, int index, DType type) {
   const std::string p = "model.layers." + std::to_string(index) + ".";
   const int q = c.query_heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  const auto read = [&](const std::string& name, int out, int in) { return weights.read(p + name + ".weight", {out, in}); };
+  const auto read = [&](const std::string& name, int out, int in) {
+    return weights.read(p + name + ".weight", {out, in});
+  };
   const auto qkv = join({read("self_attn.q_proj", q, c.hidden), read("self_attn.k_proj", kv, c.hidden),
                          read("self_attn.v_proj", kv, c.hidden)});
   const auto gate_up =
       join({read("mlp.gate_proj", c.intermediate, c.hidden), read("mlp.up_proj", c.intermediate, c.hidden)});
-  return {weights.read(p + "input_layernorm.weight", {c.hidden}),
-          weights.read(p + "post_attention_layernorm.weight", {c.hidden}),
-          PackedMatrix(qkv.data(), q + 2 * kv, c.hidden, type),
-          PackedMatrix(read("self_attn.o_proj", c.hidden, q).data(), c.hidden, q, type),
-          PackedMatrix(gate_up.data(), 2 * c.intermediate, c.hidden, type),
-          PackedMatrix(read("mlp.down_proj", c.hidden, c.intermediate).data(), c.hidden, c.intermediate, type)};
+  return {
+      weights.read(p + "input_layernorm.weight", {c.hidden}),
+      weights.read(p + "post_attention_layernorm.weight", {c.hidden}),
+      PackedMatrix(qkv.data(), q + 2 * kv, c.hidden, type),
+      PackedMatrix(read("self_attn.o_proj", c.hidden, q).data(), c.hidden, q, type),
+      PackedMatrix(gate_up.data(), 2 * c.intermediate, c.hidden, type),
+      PackedMatrix(read("mlp.down_proj", c.hidden, c.intermediate).data(), c.hidden, c.intermediate, type)};
 }
 
 // Working memory of one thread, for a block of positions.
@@ -53,7 +58,9 @@ struct BlockScratch {
 class Llama : public Model {
  public:
   Llama(const ModelFiles& files, DType type, Progress& progress)
-      : Model(files.config, type), weights_(files.weights), frequencies_(rotary_frequencies(files.config.rotary)) {
+      : Model(files.config, type),
+        weights_(files.weights),
+        frequencies_(rotary_frequencies(files.config.rotary)) {
     const ModelConfig& c = config_;
     progress.begin("loading " + c.name, c.layers + 1);
     for (int layer = 0; layer < c.layers; ++layer) {
@@ -149,7 +156,8 @@ class Llama : public Model {
   void before_attention(const Layer& layer, Pass& pass, int row, int rows, BlockScratch& s) const {
     const int d = config_.head_dim;
     s.norm.reserve_discard(static_cast<size_t>(kBlock) * config_.hidden);
-    float* norm = pass.hidden.size() ? pass.hidden.data() + static_cast<int64_t>(row) * config_.hidden : s.norm.data();
+    float* norm =
+        pass.hidden.size() ? pass.hidden.data() + static_cast<int64_t>(row) * config_.hidden : s.norm.data();
     for (int r = 0; r < rows; ++r) {
       rms_norm(pass.x_row(row + r), layer.input_norm.data(), eps(), config_.hidden,
                norm + static_cast<int64_t>(r) * config_.hidden);
@@ -158,8 +166,8 @@ class Llama : public Model {
     linear(layer.qkv, norm, config_.hidden, rows, qkv, pass.qkv_size, s.gemm);
     for (int r = 0; r < rows; ++r) {
       for (int head = 0; head < config_.query_heads + config_.kv_heads; ++head) {
-        rotate_half_split(qkv + static_cast<int64_t>(r) * pass.qkv_size + head * d, pass.rotary.cos_row(row + r),
-                          pass.rotary.sin_row(row + r), config_.rotary.dims);
+        rotate_half_split(qkv + static_cast<int64_t>(r) * pass.qkv_size + head * d,
+                          pass.rotary.cos_row(row + r), pass.rotary.sin_row(row + r), config_.rotary.dims);
       }
     }
   }
@@ -169,8 +177,8 @@ class Llama : public Model {
     s.norm.reserve_discard(static_cast<size_t>(kBlock) * hidden);
     s.product.reserve_discard(static_cast<size_t>(kBlock) * hidden);
     s.gate_up.reserve_discard(static_cast<size_t>(kBlock) * 2 * inner);
-    linear(layer.output, pass.mixed.data() + static_cast<int64_t>(row) * pass.mixed_size, pass.mixed_size, rows,
-           s.product.data(), hidden, s.gemm);
+    linear(layer.output, pass.mixed.data() + static_cast<int64_t>(row) * pass.mixed_size, pass.mixed_size,
+           rows, s.product.data(), hidden, s.gemm);
     for (int r = 0; r < rows; ++r) {
       float* x = pass.x_row(row + r);
       add_to(s.product.data() + static_cast<int64_t>(r) * hidden, hidden, x);
@@ -182,7 +190,8 @@ class Llama : public Model {
       silu_mul(gate, gate + inner, inner, gate);
     }
     linear(layer.down, s.gate_up.data(), 2 * inner, rows, s.product.data(), hidden, s.gemm);
-    for (int r = 0; r < rows; ++r) add_to(s.product.data() + static_cast<int64_t>(r) * hidden, hidden, pass.x_row(row + r));
+    for (int r = 0; r < rows; ++r)
+      add_to(s.product.data() + static_cast<int64_t>(r) * hidden, hidden, pass.x_row(row + r));
   }
 
   std::shared_ptr<const Weights> weights_;

@@ -1,6 +1,7 @@
-// A language model as a function from tokens to final hidden states. Models know their weights and their order of
-// operations, and hand queries, keys and values to an AttentionProvider; they know no cache and no method.
-// An architecture is one file of src/models that defines `const ArchitectureInfo kArchitectureInfo_<file name>`.
+// A language model as a function from tokens to final hidden states. Models know their weights and their
+// order of operations, and hand queries, keys and values to an AttentionProvider; they know no cache and no
+// method. An architecture is one file of src/models that defines `const ArchitectureInfo
+// kArchitectureInfo_<file name>`.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@
 
 namespace kvlab {
 
-// One layer's block of tokens, handed to attention. Shapes as in cache/kv_cache.h's LayerBlock; k and v may be rounded in place.
+// One layer's block of tokens, handed to attention. Shapes as in cache/kv_cache.h's LayerBlock; k and v may
+// be rounded in place.
 struct AttentionBlock {
   int layer = 0;
   int64_t first = 0;
@@ -40,12 +42,12 @@ class AttentionProvider {
   virtual void attend(const AttentionBlock& block) = 0;
 };
 
-// The output head in slabs of the vocabulary, so that logits of a block of positions stay in the processor's cache and
-// are never kept for a document.
+// The output head in slabs of the vocabulary, so that logits of a block of positions stay in the processor's
+// cache and are never kept for a document.
 class OutputHead {
  public:
-  static constexpr int kSlab = 2048;     // vocabulary entries per slab
-  static constexpr int kRows = 64;       // positions per block
+  static constexpr int kSlab = 2048;  // vocabulary entries per slab
+  static constexpr int kRows = 64;    // positions per block
   OutputHead(const Weights& weights, const std::string& tensor, int vocab, int hidden, DType type);
   int vocab() const { return vocab_; }
   int hidden() const { return hidden_; }
@@ -66,7 +68,8 @@ class Model {
   const ModelConfig& config() const { return config_; }
   DType type() const { return type_; }
   const OutputHead& head() const { return *head_; }
-  // Runs `tokens`, the first at position `first`, layer by layer. hidden_out: [tokens][hidden], after the final norm.
+  // Runs `tokens`, the first at position `first`, layer by layer. hidden_out: [tokens][hidden], after the
+  // final norm.
   virtual void forward(std::span<const int32_t> tokens, int64_t first, AttentionProvider& attention,
                        float* hidden_out) const = 0;
 
@@ -78,15 +81,16 @@ class Model {
 };
 
 struct ArchitectureInfo {
-  std::string name;     // as config.json and GGUF spell it: "llama"
+  std::string name;  // as config.json and GGUF spell it: "llama"
   std::string summary;
   std::function<std::unique_ptr<Model>(const ModelFiles&, DType, Progress&)> load;
 };
 
 const std::vector<const ArchitectureInfo*>& registry_architectures();
 
-// Loads the weights, converted to `type` (f32, or bf16 where the processor has bf16 dot products) and packed once.
-// Throws UserError: unknown architecture (with those known), missing or misshapen tensors.
-std::shared_ptr<const Model> load_model(const ModelFiles& files, DType type, Progress& progress = silent_progress());
+// Loads the weights, converted to `type` (f32, or bf16 where the processor has bf16 dot products) and packed
+// once. Throws UserError: unknown architecture (with those known), missing or misshapen tensors.
+std::shared_ptr<const Model> load_model(const ModelFiles& files, DType type,
+                                        Progress& progress = silent_progress());
 
 }  // namespace kvlab

@@ -1,4 +1,5 @@
-// Rotary position embedding tables (Su et al., RoFormer, arXiv:2104.09864), with Llama 3.1's frequency scaling.
+// Rotary position embedding tables (Su et al., RoFormer, arXiv:2104.09864), with Llama 3.1's frequency
+// scaling.
 #pragma once
 
 #include <cstdint>

@@ -42,8 +42,7 @@ void judge(MethodResult& result, const Expectation& expected) {
   }
   if (expected.acts && touched == 0) {
     result.status = Status::kInert;
-    result.reason =
-        "no scored token saw a compressed cache, so the result is the baseline within rounding";
+    result.reason = "no scored token saw a compressed cache, so the result is the baseline within rounding";
   } else if (expected.chooses && evictions > 0 && forced == evictions) {
     result.status = Status::kFallback;
     result.reason = "every eviction was forced by the budget and the protection; the scores decided nothing";

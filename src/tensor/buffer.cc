@@ -11,7 +11,9 @@ std::atomic<int64_t> counters[3];
 constexpr size_t kAlignment = 64;
 }  // namespace
 
-int64_t allocated_bytes(Account account) { return counters[static_cast<int>(account)].load(); }
+int64_t allocated_bytes(Account account) {
+  return counters[static_cast<int>(account)].load();
+}
 
 void* allocate_counted(size_t bytes, Account account) {
   void* pointer = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);

@@ -1,5 +1,5 @@
-// Aligned memory that is counted: everything a KV cache owns is allocated here under Account::kCache, so that the bytes
-// reported can be checked against the bytes allocated.
+// Aligned memory that is counted: everything a KV cache owns is allocated here under Account::kCache, so that
+// the bytes reported can be checked against the bytes allocated.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ int64_t allocated_bytes(Account account);
 void* allocate_counted(size_t bytes, Account account);
 void free_counted(void* pointer, size_t bytes, Account account);
 
-// An owning array of T, aligned to 64 bytes, uninitialised after construction. Movable, not copyable: copies of a cache
-// should be visible in the code.
+// An owning array of T, aligned to 64 bytes, uninitialised after construction. Movable, not copyable: copies
+// of a cache should be visible in the code.
 template <typename T, Account kAccount = Account::kWork>
 class Buffer {
  public:

@@ -10,7 +10,9 @@ namespace kvlab {
 
 enum class DType { kF32, kBF16, kF16 };
 
-inline size_t element_size(DType type) { return type == DType::kF32 ? 4 : 2; }
+inline size_t element_size(DType type) {
+  return type == DType::kF32 ? 4 : 2;
+}
 inline const char* dtype_name(DType type) {
   return type == DType::kF32 ? "f32" : type == DType::kBF16 ? "bf16" : "f16";
 }
@@ -20,7 +22,9 @@ struct BF16 {
   uint16_t bits = 0;
 };
 
-inline float to_float(BF16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
+inline float to_float(BF16 x) {
+  return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
+}
 
 inline BF16 to_bf16(float x) {
   const uint32_t u = std::bit_cast<uint32_t>(x);

@@ -33,10 +33,11 @@ std::vector<int32_t> only_in(const std::vector<int32_t>& a, const std::vector<in
   return difference;
 }
 
-// Entries of layer 0 that swapped places with an entry of the same token. A layer-0 key before rotary depends on the
-// token alone and rotary keeps its norm, so their Knorm scores are equal and only rounding says which one stays; the
-// reference decides by its own rounding.
-size_t exact_ties(const StreamRun& run, const std::vector<int32_t>& theirs, const std::vector<int32_t>& ours) {
+// Entries of layer 0 that swapped places with an entry of the same token. A layer-0 key before rotary depends
+// on the token alone and rotary keeps its norm, so their Knorm scores are equal and only rounding says which
+// one stays; the reference decides by its own rounding.
+size_t exact_ties(const StreamRun& run, const std::vector<int32_t>& theirs,
+                  const std::vector<int32_t>& ours) {
   std::map<int32_t, size_t> missing;
   for (const int32_t position : theirs) ++missing[run.tokens.at(position)];
   size_t ties = 0;
@@ -49,7 +50,8 @@ size_t exact_ties(const StreamRun& run, const std::vector<int32_t>& theirs, cons
   return ties;
 }
 
-void expect_live(const StreamRun& run, const MethodSpec& spec, const nlohmann::json& golden, const std::string& name) {
+void expect_live(const StreamRun& run, const MethodSpec& spec, const nlohmann::json& golden,
+                 const std::string& name) {
   size_t recorded = 0, different = 0, ties = 0;
   std::string layers;
   for (const auto& [layer, heads] : golden.items()) {
@@ -65,8 +67,8 @@ void expect_live(const StreamRun& run, const MethodSpec& spec, const nlohmann::j
     }
     layers += fmt::format(" {}: {}", layer, different - before);
   }
-  fmt::print("  {}: {} of {} live entries differ (by layer{}), {} of them exact ties\n", name, different, recorded,
-             layers, ties);
+  fmt::print("  {}: {} of {} live entries differ (by layer{}), {} of them exact ties\n", name, different,
+             recorded, layers, ties);
   // Ties are counted apart, and must be rare themselves.
   EXPECT_LE(static_cast<double>(ties), 0.01 * static_cast<double>(recorded)) << name;
   EXPECT_GT(recorded, 0u) << name;
