@@ -171,12 +171,14 @@ Outcome run(const std::shared_ptr<const Method>& method, const std::vector<int32
   Session session(tiny_model(), method, options);
   Outcome outcome;
   outcome.tokens = static_cast<int64_t>(tokens.size());
-  size_t block = 0;
+  std::vector<int64_t> blocks(plan.blocks.rbegin(), plan.blocks.rend());  // the next one last
   for (int64_t at = 0; at < outcome.tokens;) {
     if (plan.context && at == *plan.context) session.end_context();
-    int64_t count = plan.blocks.empty() ? outcome.tokens : plan.blocks.at(block++);
-    if (plan.context && at < *plan.context) count = std::min(count, *plan.context - at);
-    count = std::min(count, outcome.tokens - at);
+    if (blocks.empty()) blocks.push_back(outcome.tokens - at);
+    const int64_t end = plan.context && at < *plan.context ? *plan.context : outcome.tokens;
+    const int64_t count = std::min(blocks.back(), end - at);
+    blocks.back() -= count;
+    if (blocks.back() == 0) blocks.pop_back();
     const HiddenStates states = session.extend(std::span(tokens).subspan(at, count));
     outcome.hidden.insert(outcome.hidden.end(), states.values.data(), states.row(states.rows));
     at += count;
