@@ -1,5 +1,5 @@
-// Attention when lifetimes are known before it runs: no compression, fixed scorers, imposed evictions. Scores become
-// evict_at, the blocked kernel reads what is alive, survivors are stored.
+// Attention when lifetimes are known before it runs: no compression, fixed scorers, imposed evictions. Scores
+// become evict_at, the blocked kernel reads what is alive, survivors are stored.
 #include <algorithm>
 
 #include "base/threads.h"
@@ -18,7 +18,8 @@ struct StoredBlock {
   size_t element = 4;
   Buffer<BF16> k16, v16;
 
-  StoredBlock(const LayerBlock& block, int row_size, DType type) : stride(block.kv_stride), element(element_size(type)) {
+  StoredBlock(const LayerBlock& block, int row_size, DType type)
+      : stride(block.kv_stride), element(element_size(type)) {
     if (type == DType::kF32) {
       k = reinterpret_cast<const std::byte*>(block.k);
       v = reinterpret_cast<const std::byte*>(block.v);
@@ -56,8 +57,8 @@ void KvCache::plan(const LayerBlock& block, int head, const float* scores, std::
   std::vector<float> old_scores(positions.size());
   for (int slot = 0; slot < entries.size(); ++slot) old_scores[slot] = entries.state(0, slot);
   counts += plan_lifetimes(method_->spec.policy,
-                           {positions, old_scores, block.first, {scores, static_cast<size_t>(block.rows)}}, evict_old,
-                           evict_new);
+                           {positions, old_scores, block.first, {scores, static_cast<size_t>(block.rows)}},
+                           evict_old, evict_new);
 }
 
 void KvCache::attend_by_lifetimes(const LayerBlock& block) {
@@ -115,7 +116,8 @@ void KvCache::attend_by_lifetimes(const LayerBlock& block) {
 
   for (int head = 0; head < shape.kv_heads; ++head) {
     counts_ += counts[head];
-    if (options_.record_lifetimes) record_.evict_at[index(block.layer, head)].resize(block.first + block.rows, kNever);
+    if (options_.record_lifetimes)
+      record_.evict_at[index(block.layer, head)].resize(block.first + block.rows, kNever);
     for (int slot = 0; slot < static_cast<int>(evict_old[head].size()); ++slot) {
       if (evict_old[head][slot] > block.first + block.rows) continue;
       note_eviction(block.layer, head, store(block.layer, head).position(slot), evict_old[head][slot]);
@@ -134,12 +136,14 @@ void KvCache::attend_by_lifetimes(const LayerBlock& block) {
       if (evict_old[head][slot] <= end) gone.push_back(slot);
     }
     entries.remove(gone);
+    // A fixed score is what is carried; a weights scorer gets here only with imposed evictions, and carries
+    // nothing.
+    std::vector<float> state(std::max(1, entries.state_width()));
     for (int r = 0; r < block.rows; ++r) {
       if (evict_new[head][r] <= end) continue;
-      const float* score = head_scores(head);
-      const float state[4] = {score ? score[r] : 0.0f, 0, 0, 0};
+      if (const float* score = head_scores(head)) state[0] = score[r];
       entries.append(stored.key(r, head * shape.head_dim), stored.value(r, head * shape.head_dim),
-                     static_cast<int32_t>(block.first + r), state);
+                     static_cast<int32_t>(block.first + r), state.data());
     }
   });
 }

@@ -1,6 +1,7 @@
-// Attention for scorers that need the weights of every query: token by token inside the layer over live entries. The
-// weights go to the scorer and the budget acts before the next query, so this is what decoding would do, without its
-// GEMMs of one row. Units (a KV head, or all heads of a layer) are independent of each other and run in parallel.
+// Attention for scorers that need the weights of every query: token by token inside the layer over live
+// entries. The weights go to the scorer and the budget acts before the next query, so this is what decoding
+// would do, without its GEMMs of one row. Units (a KV head, or all heads of a layer) are independent of each
+// other and run in parallel.
 #include <algorithm>
 
 #include "base/threads.h"
@@ -11,9 +12,9 @@ namespace kvlab {
 
 // Live entries of the heads of a unit while a block runs. Slot s is the same token in all of them.
 struct KvCache::Unit {
-  std::vector<SlotStore> slots;     // one per head
-  std::vector<int32_t> positions;   // by slot
-  std::vector<float> state;         // [width][stride]
+  std::vector<SlotStore> slots;    // one per head
+  std::vector<int32_t> positions;  // by slot
+  std::vector<float> state;        // [width][stride]
   int64_t stride = 0;
   int width = 0;
 
@@ -21,7 +22,8 @@ struct KvCache::Unit {
     if (size <= stride) return;
     const int64_t grown = std::max<int64_t>(64, (size * 3 / 2 + 15) / 16 * 16);
     std::vector<float> larger(static_cast<size_t>(width) * grown);
-    for (int w = 0; w < width; ++w) std::copy_n(state.data() + w * stride, positions.size(), larger.data() + w * grown);
+    for (int w = 0; w < width; ++w)
+      std::copy_n(state.data() + w * stride, positions.size(), larger.data() + w * grown);
     state = std::move(larger);
     stride = grown;
   }
@@ -50,22 +52,24 @@ void row_to_float(const std::byte* row, DType type, int n, float* out) {
   }
 }
 
-void append_row(HeadStore& store, const float* k, const float* v, int n, int32_t position, const float* state) {
+void append_row(HeadStore& store, const float* k, const float* v, int n, int32_t position,
+                const float* state) {
   if (store.type() == DType::kF32) {
-    store.append(reinterpret_cast<const std::byte*>(k), reinterpret_cast<const std::byte*>(v), position, state);
+    store.append(reinterpret_cast<const std::byte*>(k), reinterpret_cast<const std::byte*>(v), position,
+                 state);
     return;
   }
   std::vector<BF16> row(2 * static_cast<size_t>(n));
   for (int i = 0; i < n; ++i) row[i] = to_bf16(k[i]);
   for (int i = 0; i < n; ++i) row[n + i] = to_bf16(v[i]);
-  store.append(reinterpret_cast<const std::byte*>(row.data()), reinterpret_cast<const std::byte*>(row.data() + n),
-               position, state);
+  store.append(reinterpret_cast<const std::byte*>(row.data()),
+               reinterpret_cast<const std::byte*>(row.data() + n), position, state);
 }
 
 }  // namespace
 
-void KvCache::run_unit(const LayerBlock& block, int first_head, int heads, std::vector<std::pair<int32_t, int32_t>>& gone,
-                       EvictionCounts& counts) {
+void KvCache::run_unit(const LayerBlock& block, int first_head, int heads,
+                       std::vector<std::pair<int32_t, int32_t>>& gone, EvictionCounts& counts) {
   const ModelShape& shape = method_->shape;
   const WeightsScorer& scorer = *method_->weights();
   const Policy& policy = method_->spec.policy;
@@ -97,13 +101,15 @@ void KvCache::run_unit(const LayerBlock& block, int first_head, int heads, std::
     unit.append(static_cast<int32_t>(block.first + r));
     const auto live = static_cast<int>(unit.positions.size());
     const int64_t stride = (live + 15) / 16 * 16;
-    if (static_cast<int64_t>(weights.size()) < group * stride) weights.resize(static_cast<size_t>(group * stride) * 3 / 2);
+    if (static_cast<int64_t>(weights.size()) < group * stride)
+      weights.resize(static_cast<size_t>(group * stride) * 3 / 2);
     for (int h = 0; h < heads; ++h) {
       const int head = first_head + h;
-      unit.slots[h].append(block.k + r * block.kv_stride + head * d, block.v + r * block.kv_stride + head * d);
+      unit.slots[h].append(block.k + r * block.kv_stride + head * d,
+                           block.v + r * block.kv_stride + head * d);
       const int64_t offset = static_cast<int64_t>(head) * group * d;
-      unit.slots[h].attend(block.q + r * block.q_stride + offset, group, attention_scale(d), weights.data(), stride,
-                           block.out + r * block.out_stride + offset);
+      unit.slots[h].attend(block.q + r * block.q_stride + offset, group, attention_scale(d), weights.data(),
+                           stride, block.out + r * block.out_stride + offset);
       scorer.observe({weights.data(), stride, group, live, unit.state.data(), unit.stride, h, heads});
     }
     const int64_t n = block.first + r + 1;
@@ -138,9 +144,11 @@ void KvCache::attend_by_weights(const LayerBlock& block) {
   const int units = shape.kv_heads / heads;
   std::vector<std::vector<std::pair<int32_t, int32_t>>> gone(units);
   std::vector<EvictionCounts> counts(units);
-  parallel_tasks(units, [&](int unit, int) { run_unit(block, unit * heads, heads, gone[unit], counts[unit]); });
+  parallel_tasks(units,
+                 [&](int unit, int) { run_unit(block, unit * heads, heads, gone[unit], counts[unit]); });
   for (int head = 0; head < shape.kv_heads; ++head) {
-    if (options_.record_lifetimes) record_.evict_at[index(block.layer, head)].resize(block.first + block.rows, kNever);
+    if (options_.record_lifetimes)
+      record_.evict_at[index(block.layer, head)].resize(block.first + block.rows, kNever);
     for (const auto& [position, n] : gone[head / heads]) note_eviction(block.layer, head, position, n);
   }
   for (const EvictionCounts& c : counts) counts_ += c;

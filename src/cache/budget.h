@@ -1,5 +1,6 @@
-// Budgets say which entries go, and when: `threshold` compares scores, the others bound how many entries of a KV head
-// stay live. A budget is one file of src/methods/budgets that defines `const BudgetInfo kBudgetInfo_<file name>`.
+// Budgets say which entries go, and when: `threshold` compares scores, the others bound how many entries of a
+// KV head stay live. A budget is one file of src/methods/budgets that defines `const BudgetInfo
+// kBudgetInfo_<file name>`.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace kvlab {
 struct BudgetInfo {
   std::string name;  // the file's name; its parameter has the same name
   std::string summary;
-  Field field;       // the one value, with its range
+  Field field;                 // the one value, with its range
   bool threshold = false;      // entries with a score below the value go; `limit` is not used
   bool counts_window = false;  // the limit is a total that the protected entries count in (keep, size)
   // Entries that may stay live in a KV head after n tokens, `protected_now` of them protected.

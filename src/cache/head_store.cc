@@ -86,8 +86,8 @@ void HeadStore::move(int from, int to) {
   const Page& source = *pages_[from / kPageSlots];
   const int a = from % kPageSlots, b = to % kPageSlots;
   std::memcpy(target.kv.data() + b * row_bytes(), source.kv.data() + a * row_bytes(), row_bytes());
-  std::memcpy(target.kv.data() + (kPageSlots + b) * row_bytes(), source.kv.data() + (kPageSlots + a) * row_bytes(),
-              row_bytes());
+  std::memcpy(target.kv.data() + (kPageSlots + b) * row_bytes(),
+              source.kv.data() + (kPageSlots + a) * row_bytes(), row_bytes());
   target.positions[b] = source.positions[a];
   for (int w = 0; w < state_width_; ++w) target.state[w * kPageSlots + b] = source.state[w * kPageSlots + a];
 }
@@ -126,7 +126,8 @@ void HeadStore::add_spans(const int32_t* evict_at, std::vector<EntrySpan>& spans
 }
 
 int64_t HeadStore::allocated() const {
-  const int64_t slot_bytes = static_cast<int64_t>(2 * row_bytes()) + (has_positions_ ? 4 : 0) + 4 * state_width_;
+  const int64_t slot_bytes =
+      static_cast<int64_t>(2 * row_bytes()) + (has_positions_ ? 4 : 0) + 4 * state_width_;
   return static_cast<int64_t>(pages_.size()) * kPageSlots * slot_bytes;
 }
 

@@ -1,5 +1,6 @@
-// The live entries of one layer and KV head, in pages. Slots [0, size) are live; an eviction moves the last entry into the
-// hole, so order means nothing and positions are stored as soon as entries are missing. Forks share pages, copied on write.
+// The live entries of one layer and KV head, in pages. Slots [0, size) are live; an eviction moves the last
+// entry into the hole, so order means nothing and positions are stored as soon as entries are missing. Forks
+// share pages, copied on write.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +34,7 @@ class HeadStore {
 
   int size() const { return size_; }
   DType type() const { return type_; }
+  int state_width() const { return state_width_; }
   int32_t position(int slot) const;
   std::vector<int32_t> positions() const;
   float state(int w, int slot) const;
@@ -40,7 +42,8 @@ class HeadStore {
   const std::byte* key(int slot) const;
   const std::byte* value(int slot) const;
 
-  // `key` and `value` point at head_dim elements of type(); `state` at state_width floats (may be null when that is 0).
+  // `key` and `value` point at head_dim elements of type(); `state` at state_width floats (may be null when
+  // that is 0).
   void append(const std::byte* key, const std::byte* value, int32_t position, const float* state);
   // Slots in descending order.
   void remove(std::span<const int32_t> slots);
@@ -54,9 +57,9 @@ class HeadStore {
 
  private:
   struct Page {
-    Buffer<std::byte, Account::kCache> kv;         // [K: 16 x head_dim][V: 16 x head_dim]
-    Buffer<int32_t, Account::kCache> positions;    // 16, or none while no entry is missing
-    Buffer<float, Account::kCache> state;          // [state_width][16]
+    Buffer<std::byte, Account::kCache> kv;       // [K: 16 x head_dim][V: 16 x head_dim]
+    Buffer<int32_t, Account::kCache> positions;  // 16, or none while no entry is missing
+    Buffer<float, Account::kCache> state;        // [state_width][16]
   };
   Page& writable(int page);
   std::shared_ptr<Page> new_page() const;

@@ -9,10 +9,12 @@ namespace kvlab {
 
 namespace {
 
-// Floats carried per entry of a head: a fixed score, or a weights scorer's state (kept once for heads that decide jointly).
+// Floats carried per entry of a head: a fixed score, or a weights scorer's state (kept once for heads that
+// decide jointly).
 int state_width(const Method& method, int head) {
   if (method.fixed()) return 1;
-  if (const WeightsScorer* scorer = method.weights()) return scorer->joint_heads() && head > 0 ? 0 : scorer->state_width();
+  if (const WeightsScorer* scorer = method.weights())
+    return scorer->joint_heads() && head > 0 ? 0 : scorer->state_width();
   return 0;
 }
 
@@ -54,8 +56,8 @@ void KvCache::note_block(const LayerBlock& block) {
     tokens_ = block.first + block.rows;
     evicted_at_.resize(tokens_ + 1);
   }
-  const int64_t block_bytes =
-      int64_t{2} * block.rows * shape.kv_heads * shape.head_dim * static_cast<int64_t>(element_size(options_.type));
+  const int64_t block_bytes = int64_t{2} * block.rows * shape.kv_heads * shape.head_dim *
+                              static_cast<int64_t>(element_size(options_.type));
   peak_bytes_ = std::max(peak_bytes_, allocated_ + block_bytes);
   allocated_ = 0;
   for (const HeadStore& store : stores_) allocated_ += store.allocated();

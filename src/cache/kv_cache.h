@@ -1,5 +1,6 @@
-// The cache of one session: every layer and KV head of a model, under one method. attend() runs a layer's attention for a
-// block of new tokens exactly as if they came one by one, and keeps only what the method leaves.
+// The cache of one session: every layer and KV head of a model, under one method. attend() runs a layer's
+// attention for a block of new tokens exactly as if they came one by one, and keeps only what the method
+// leaves.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +24,15 @@ struct LifetimeRecord {
 
 struct CacheOptions {
   DType type = DType::kF32;
-  uint64_t document = 0;           // global index of the document, for random scores
+  uint64_t document = 0;  // global index of the document, for random scores
   bool record_lifetimes = false;
   // Evicts what this record says instead of asking the method (tests of the law).
   std::shared_ptr<const LifetimeRecord> imposed;
 };
 
-// A layer's block of new tokens. Row r is at position first + r. q: [rows][query_heads * head_dim]; k, v: [rows][kv_heads *
-// head_dim], keys rotated; all with their strides in floats. k and v are rounded to the cache's type in place.
+// A layer's block of new tokens. Row r is at position first + r. q: [rows][query_heads * head_dim]; k, v:
+// [rows][kv_heads * head_dim], keys rotated; all with their strides in floats. k and v are rounded to the
+// cache's type in place.
 struct LayerBlock {
   int layer = 0;
   int64_t first = 0;
@@ -66,21 +68,24 @@ class KvCache {
   int64_t peak_bytes() const { return peak_bytes_; }  // stored entries and the block in work, at its highest
   int64_t live_entries() const;
   EvictionCounts evictions() const { return counts_; }
-  // evicted_at()[n]: entries of all layers and heads that query n is the first not to see; size tokens() + 1 at most.
+  // evicted_at()[n]: entries of all layers and heads that query n is the first not to see; size tokens() + 1
+  // at most.
   const std::vector<int64_t>& evicted_at() const { return evicted_at_; }
   const LifetimeRecord& lifetimes() const { return record_; }
 
  private:
   struct Unit;  // KV heads that decide together, in the one-query path
   KvCache(const KvCache&) = default;
-  size_t index(int layer, int head) const { return static_cast<size_t>(layer) * method_->shape.kv_heads + head; }
+  size_t index(int layer, int head) const {
+    return static_cast<size_t>(layer) * method_->shape.kv_heads + head;
+  }
 
   void attend_by_lifetimes(const LayerBlock& block);
   void plan(const LayerBlock& block, int head, const float* scores, std::vector<int32_t>& evict_old,
             std::vector<int32_t>& evict_new, EvictionCounts& counts) const;
   void attend_by_weights(const LayerBlock& block);
-  void run_unit(const LayerBlock& block, int first_head, int heads, std::vector<std::pair<int32_t, int32_t>>& gone,
-                EvictionCounts& counts);
+  void run_unit(const LayerBlock& block, int first_head, int heads,
+                std::vector<std::pair<int32_t, int32_t>>& gone, EvictionCounts& counts);
   // The entry at `position` is not seen from query n on.
   void note_eviction(int layer, int head, int64_t position, int64_t n);
   void note_block(const LayerBlock& block);

@@ -48,8 +48,8 @@ EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, 
   int64_t next = 0;  // entries in order of position that have not left the window yet start here
   int64_t live = old_count;
   int64_t appended = 0;
-  for (int64_t n = entries.first_new / policy.every * policy.every + policy.every; n <= entries.first_new + rows;
-       n += policy.every) {
+  for (int64_t n = entries.first_new / policy.every * policy.every + policy.every;
+       n <= entries.first_new + rows; n += policy.every) {
     live += n - entries.first_new - appended;
     appended = n - entries.first_new;
     const int64_t window_start = n - policy.window_at(n);
@@ -60,7 +60,8 @@ EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, 
         c = {entries.old_scores[slot], entries.old_positions[slot], slot};
       } else {
         const int64_t row = next - old_count;
-        c = {entries.new_scores[row], static_cast<int32_t>(entries.first_new + row), static_cast<int32_t>(next)};
+        c = {entries.new_scores[row], static_cast<int32_t>(entries.first_new + row),
+             static_cast<int32_t>(next)};
       }
       if (c.position >= window_start) break;
       if (c.position < policy.sinks) continue;
@@ -86,14 +87,16 @@ EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, 
   return counts;
 }
 
-EvictionCounts act_once(const Policy& policy, int64_t n, std::span<const int32_t> positions, std::span<const float> scores,
-                        std::vector<int32_t>& gone) {
+EvictionCounts act_once(const Policy& policy, int64_t n, std::span<const int32_t> positions,
+                        std::span<const float> scores, std::vector<int32_t>& gone) {
   gone.clear();
   EvictionCounts counts;
   if (policy.neutral()) return counts;
   const int64_t window_start = n - policy.window_at(n);
   const auto size = static_cast<int32_t>(positions.size());
-  const auto open = [&](int32_t slot) { return positions[slot] >= policy.sinks && positions[slot] < window_start; };
+  const auto open = [&](int32_t slot) {
+    return positions[slot] >= policy.sinks && positions[slot] < window_start;
+  };
   if (policy.threshold()) {
     for (int32_t slot = size - 1; slot >= 0; --slot) {
       if (open(slot) && scores[slot] < policy.value) gone.push_back(slot);

@@ -3,11 +3,13 @@
 namespace kvlab {
 
 const FixedScorer* Method::fixed() const {
-  return scorer && spec.scorer->kind == ScorerKind::kFixed ? static_cast<const FixedScorer*>(scorer.get()) : nullptr;
+  return scorer && spec.scorer->kind == ScorerKind::kFixed ? static_cast<const FixedScorer*>(scorer.get())
+                                                           : nullptr;
 }
 
 const WeightsScorer* Method::weights() const {
-  return scorer && spec.scorer->kind == ScorerKind::kWeights ? static_cast<const WeightsScorer*>(scorer.get()) : nullptr;
+  return scorer && spec.scorer->kind == ScorerKind::kWeights ? static_cast<const WeightsScorer*>(scorer.get())
+                                                             : nullptr;
 }
 
 std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape) {
@@ -15,7 +17,8 @@ std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelSha
   method->spec = spec;
   method->shape = shape;
   if (spec.scorer) {
-    method->scorer = spec.scorer->create({shape, spec.values, spec.seed, spec.model_path, spec.policy.threshold()});
+    method->scorer =
+        spec.scorer->create({shape, spec.values, spec.seed, spec.model_path, spec.policy.threshold()});
   }
   return method;
 }

@@ -19,7 +19,8 @@ struct Method {
   bool wants_hidden() const { return scorer && scorer->wants_hidden(); }
 };
 
-// Throws UserError when the scorer cannot be made for this model (a learned scorer of other sizes, no file, ...).
+// Throws UserError when the scorer cannot be made for this model (a learned scorer of other sizes, no file,
+// ...).
 std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape);
 
 }  // namespace kvlab

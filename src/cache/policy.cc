@@ -6,7 +6,9 @@
 
 namespace kvlab {
 
-const char* scorer_kind_name(ScorerKind kind) { return kind == ScorerKind::kFixed ? "fixed" : "weights"; }
+const char* scorer_kind_name(ScorerKind kind) {
+  return kind == ScorerKind::kFixed ? "fixed" : "weights";
+}
 
 int64_t Policy::window_at(int64_t n) const {
   if (window) return *window;

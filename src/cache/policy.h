@@ -13,10 +13,10 @@ struct Policy {
   const BudgetInfo* budget = nullptr;  // null: nothing is ever evicted
   double value = 0;
   int64_t sinks = 0;
-  std::optional<int64_t> window;       // as written; else by rule
+  std::optional<int64_t> window;  // as written; else by rule
   WindowRule rule = WindowRule::kUsual;
-  int64_t every = 1;                   // tokens between actions
-  bool at_context = false;             // acts once, at the end of the context
+  int64_t every = 1;        // tokens between actions
+  bool at_context = false;  // acts once, at the end of the context
 
   bool threshold() const { return budget && budget->threshold; }
   // True when no entry can ever go.

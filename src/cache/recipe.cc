@@ -9,7 +9,9 @@ namespace kvlab {
 
 namespace {
 
-bool name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.'; }
+bool name_char(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.';
+}
 
 class Parser {
  public:
@@ -112,7 +114,9 @@ bool needs_quotes(const std::string& value) {
 
 }  // namespace
 
-Recipe parse_recipe(std::string_view text) { return Parser(text).recipe(); }
+Recipe parse_recipe(std::string_view text) {
+  return Parser(text).recipe();
+}
 
 std::string print_recipe(const Recipe& recipe) {
   std::string text;
@@ -141,7 +145,8 @@ std::vector<std::string> split_recipes(std::string_view text) {
     if (!in_quotes && c == '(') ++depth;
     if (!in_quotes && c == ')') --depth;
     if (depth < 0) throw UserError("methods '" + std::string(text) + "': ')' without '('");
-    const bool separator = depth == 0 && !in_quotes && (c == ',' || std::isspace(static_cast<unsigned char>(c)));
+    const bool separator =
+        depth == 0 && !in_quotes && (c == ',' || std::isspace(static_cast<unsigned char>(c)));
     if (!separator) {
       current += c;
     } else if (!current.empty()) {

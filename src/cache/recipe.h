@@ -1,7 +1,8 @@
 // Recipes: the text form of a method. Grammar:
 //   recipe := part ('+' part)*        part := name ['(' key=value (',' key=value)* ')']
-// A value is a number, a name, a part, or a "quoted string"; separators inside parentheses or quotes do not split.
-// Parsing gives a tree; resolving it against the registered parts and the run's defaults gives a MethodSpec.
+// A value is a number, a name, a part, or a "quoted string"; separators inside parentheses or quotes do not
+// split. Parsing gives a tree; resolving it against the registered parts and the run's defaults gives a
+// MethodSpec.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,8 @@ struct Recipe {
 // Throws UserError with the column and what was expected.
 Recipe parse_recipe(std::string_view text);
 std::string print_recipe(const Recipe& recipe);
-// Cuts a list of recipes at blanks and commas outside parentheses and quotes. Throws UserError when they do not balance.
+// Cuts a list of recipes at blanks and commas outside parentheses and quotes. Throws UserError when they do
+// not balance.
 std::vector<std::string> split_recipes(std::string_view text);
 
 // A named recipe: one file of src/methods/named that defines `const NamedInfo kNamedInfo_<file name>`.
@@ -49,33 +51,33 @@ const FieldList& shared_recipe_fields();
 
 // What a run says for recipes that leave it open.
 struct RecipeDefaults {
-  double keep = 0.5;                         // 1 - compression_ratio, for names without a budget
-  std::optional<double> kvzap_threshold;     // --threshold
-  std::optional<int64_t> sinks, window;      // --sinks, --sliding_window_size when given
-  int64_t every = 1;                         // --chunk_size
-  uint64_t seed = 0;                         // --seed
-  std::string scorer_model;                  // --kvzap_scorer_model
+  double keep = 0.5;                      // 1 - compression_ratio, for names without a budget
+  std::optional<double> kvzap_threshold;  // --threshold
+  std::optional<int64_t> sinks, window;   // --sinks, --sliding_window_size when given
+  int64_t every = 1;                      // --chunk_size
+  uint64_t seed = 0;                      // --seed
+  std::string scorer_model;               // --kvzap_scorer_model
   // --thresholds and --densities: budget by scorer name, for recipes without a budget of their own.
   std::vector<std::pair<std::string, double>> thresholds, densities;
 };
 
 // A method with everything decided but the model.
 struct MethodSpec {
-  std::string display;                // "StreamingLLM", "Random(threshold=1.0)"
-  std::string recipe;                 // canonical text; resolving it again gives the same spec
+  std::string display;                 // "StreamingLLM", "Random(threshold=1.0)"
+  std::string recipe;                  // canonical text; resolving it again gives the same spec
   const ScorerInfo* scorer = nullptr;  // null: no compression
   Values values;
   uint64_t seed = 0;
   bool seed_given = false;
   std::string model_path;
   Policy policy;
-  const CodecInfo* codec = nullptr;   // null: the run's cache type
+  const CodecInfo* codec = nullptr;  // null: the run's cache type
 
   bool dense() const { return scorer == nullptr; }
 };
 
-// Throws UserError: unknown name (with the nearest one), unknown parameter, value out of range, two budgets, a threshold for
-// a scorer that refuses it, a size below sinks + window.
+// Throws UserError: unknown name (with the nearest one), unknown parameter, value out of range, two budgets,
+// a threshold for a scorer that refuses it, a size below sinks + window.
 MethodSpec resolve_recipe(const std::string& text, const RecipeDefaults& defaults);
 
 // "none", "no_press" and "baseline" spell the method that compresses nothing.

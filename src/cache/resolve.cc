@@ -48,13 +48,14 @@ bool is_no_compression(const std::string& name) {
   for (const Field& field : shared_recipe_fields()) known.push_back(field.name);
   for (const auto* budget : registry_budgets()) known.push_back(budget->name);
   const std::string near = nearest_name(key, known);
-  throw UserError(scorer.name + " has no parameter '" + key + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?"));
+  throw UserError(scorer.name + " has no parameter '" + key + "'" +
+                  (near.empty() ? "" : "; did you mean '" + near + "'?"));
 }
 
 void set_budget(MethodSpec& spec, const BudgetInfo* budget, double value) {
   if (spec.policy.budget) {
-    throw UserError(spec.scorer->name + ": two budgets, '" + spec.policy.budget->name + "' and '" + budget->name +
-                    "'; give exactly one of threshold, keep, size, free_density");
+    throw UserError(spec.scorer->name + ": two budgets, '" + spec.policy.budget->name + "' and '" +
+                    budget->name + "'; give exactly one of threshold, keep, size, free_density");
   }
   spec.policy.budget = budget;
   spec.policy.value = value;
@@ -93,8 +94,9 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part) {
     if (key == "every") written.every = std::get<int64_t>(value);
     if (key == "at") spec.policy.at_context = true;
     if (key == "compression_ratio") {
-      const double ratio = std::holds_alternative<int64_t>(value) ? static_cast<double>(std::get<int64_t>(value))
-                                                                  : std::get<double>(value);
+      const double ratio = std::holds_alternative<int64_t>(value)
+                               ? static_cast<double>(std::get<int64_t>(value))
+                               : std::get<double>(value);
       set_budget(spec, budget_named("keep"), 1 - ratio);
     }
     if (key == "seed") {
@@ -107,7 +109,8 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part) {
       spec.model_path = std::get<std::string>(value);
     }
   }
-  if (written.every && spec.policy.at_context) throw UserError(part.name + ": 'every' and 'at=context' exclude each other");
+  if (written.every && spec.policy.at_context)
+    throw UserError(part.name + ": 'every' and 'at=context' exclude each other");
   return written;
 }
 
@@ -160,9 +163,9 @@ void check_budget(const MethodSpec& spec) {
     const auto size = static_cast<int64_t>(policy.value);
     const int64_t window = policy.window_at(size);  // does not move with the length under a size
     if (size < policy.sinks + window) {
-      throw UserError(spec.scorer->name + ": size=" + std::to_string(size) + " is below sinks + window = " +
-                      std::to_string(policy.sinks) + " + " + std::to_string(window) +
-                      "; raise size or lower the protection");
+      throw UserError(spec.scorer->name + ": size=" + std::to_string(size) +
+                      " is below sinks + window = " + std::to_string(policy.sinks) + " + " +
+                      std::to_string(window) + "; raise size or lower the protection");
     }
   }
 }
@@ -215,12 +218,15 @@ void add_codec(MethodSpec& spec, const RecipePart& part) {
   const CodecInfo* codec = find_part(registry_codecs(), part.name);
   if (!codec) {
     if (find_part(registry_scorers(), part.name) || find_part(registry_named(), part.name)) {
-      throw UserError("two scorers in one recipe: '" + part.name + "' may not follow; combine a scorer with a codec");
+      throw UserError("two scorers in one recipe: '" + part.name +
+                      "' may not follow; combine a scorer with a codec");
     }
     unknown_method(part.name);
   }
-  if (spec.codec) throw UserError("two codecs in one recipe: '" + spec.codec->name + "' and '" + codec->name + "'");
-  if (!part.arguments.empty()) throw UserError(codec->name + " has no parameter '" + part.arguments[0].first + "'");
+  if (spec.codec)
+    throw UserError("two codecs in one recipe: '" + spec.codec->name + "' and '" + codec->name + "'");
+  if (!part.arguments.empty())
+    throw UserError(codec->name + " has no parameter '" + part.arguments[0].first + "'");
   spec.codec = codec;
 }
 
@@ -229,8 +235,8 @@ void expand_name(const NamedInfo& named, Recipe& recipe) {
   Recipe expanded = parse_recipe(named.recipe);
   auto& arguments = expanded.parts[0].arguments;
   for (const auto& [key, value] : recipe.parts[0].arguments) {
-    const auto same =
-        std::find_if(arguments.begin(), arguments.end(), [&key = key](const auto& a) { return a.first == key; });
+    const auto same = std::find_if(arguments.begin(), arguments.end(),
+                                   [&key = key](const auto& a) { return a.first == key; });
     if (same != arguments.end()) {
       same->second = value;
     } else {
@@ -281,7 +287,8 @@ MethodSpec resolve_recipe(const std::string& text, const RecipeDefaults& default
   spec.scorer = find_part(registry_scorers(), first.name);
   if (!spec.scorer) {
     if (find_part(registry_codecs(), first.name)) {
-      throw UserError("'" + first.name + "' only says how entries are stored; write 'none+" + first.name + "'");
+      throw UserError("'" + first.name + "' only says how entries are stored; write 'none+" + first.name +
+                      "'");
     }
     unknown_method(first.name);
   }

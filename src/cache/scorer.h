@@ -1,4 +1,5 @@
-// Scorers say what an entry (the key and value of one token in one layer and one KV head) is worth. Two kinds:
+// Scorers say what an entry (the key and value of one token in one layer and one KV head) is worth. Two
+// kinds:
 //  - fixed: the score is known when the entry is written, so lifetimes follow before attention runs;
 //  - weights: needs the attention weights of every query, so attention goes token by token inside the layer.
 // A scorer is one file of src/methods/scorers that defines `const ScorerInfo kScorerInfo_<file name>`.
@@ -21,8 +22,8 @@ struct ModelShape {
   int group() const { return query_heads / kv_heads; }
 };
 
-// The new entries of one layer. Row r is the token at position first_position + r. k and v are as stored (rotated,
-// rounded to the cache's type): k[r * row_stride + head * head_dim + i].
+// The new entries of one layer. Row r is the token at position first_position + r. k and v are as stored
+// (rotated, rounded to the cache's type): k[r * row_stride + head * head_dim + i].
 struct NewEntries {
   int layer = 0;
   int64_t first_position = 0;
@@ -30,8 +31,9 @@ struct NewEntries {
   const float* k = nullptr;
   const float* v = nullptr;
   int64_t row_stride = 0;
-  const float* hidden = nullptr;  // [rows][hidden], the layer's input after its norm; null unless wants_hidden()
-  uint64_t document = 0;          // global index of the document in the data
+  const float* hidden =
+      nullptr;            // [rows][hidden], the layer's input after its norm; null unless wants_hidden()
+  uint64_t document = 0;  // global index of the document in the data
 };
 
 class Scorer {
@@ -42,29 +44,31 @@ class Scorer {
 
 class FixedScorer : public Scorer {
  public:
-  // out[head * entries.rows + r]; higher is kept longer. Called once per layer and block, possibly from several threads
-  // for different layers; must not depend on how tokens are cut into blocks.
+  // out[head * entries.rows + r]; higher is kept longer. Called once per layer and block, possibly from
+  // several threads for different layers; must not depend on how tokens are cut into blocks.
   virtual void score(const NewEntries& entries, float* out) const = 0;
 };
 
-// The softmax weights of one query on the live entries of one KV head, and what the scorer carries for these entries.
-// Slot s of `live` slots; a slot's place changes when others are evicted, and its state moves with it.
+// The softmax weights of one query on the live entries of one KV head, and what the scorer carries for these
+// entries. Slot s of `live` slots; a slot's place changes when others are evicted, and its state moves with
+// it.
 struct WeightsView {
   const float* weights = nullptr;  // weights[g * stride + slot], g < group
   int64_t stride = 0;
   int group = 1;
   int live = 0;
-  float* state = nullptr;          // state[w * state_stride + slot], w < state_width()
+  float* state = nullptr;  // state[w * state_stride + slot], w < state_width()
   int64_t state_stride = 0;
-  int head = 0;                    // KV head within the unit that decides together
-  int heads = 1;                   // KV heads in the unit
+  int head = 0;   // KV head within the unit that decides together
+  int heads = 1;  // KV heads in the unit
 };
 
 class WeightsScorer : public Scorer {
  public:
   // Floats carried per entry across queries. A new entry's are 0 when it is first observed.
   virtual int state_width() const = 0;
-  // True: all KV heads of a layer keep the same entries; observe() is called once per head with the same state.
+  // True: all KV heads of a layer keep the same entries; observe() is called once per head with the same
+  // state.
   virtual bool joint_heads() const { return false; }
   virtual void observe(const WeightsView& view) const = 0;
   // out[slot] for live slots, after n tokens have been seen; positions[slot] are the entries' positions.
@@ -85,10 +89,10 @@ enum class WindowRule {
 // What a scorer is made from.
 struct ScorerContext {
   ModelShape shape;
-  Values values;               // of the scorer's own fields
+  Values values;  // of the scorer's own fields
   uint64_t seed = 0;
-  std::string model_path;      // of a learned scorer; "" when none was given
-  bool relative = false;       // scores will be compared with a threshold: give them relative to uniform attention
+  std::string model_path;  // of a learned scorer; "" when none was given
+  bool relative = false;  // scores will be compared with a threshold: give them relative to uniform attention
 };
 
 struct ScorerInfo {
@@ -99,14 +103,14 @@ struct ScorerInfo {
   std::string formula;  // the score of entry j, one line
   ScorerKind kind = ScorerKind::kFixed;
   FieldList fields;
-  int sinks = 0;        // protected first tokens by default while streaming
+  int sinks = 0;          // protected first tokens by default while streaming
   int context_sinks = 0;  // the same under at=context
   WindowRule window = WindowRule::kUsual;
   int context_window = 0;
-  std::string no_threshold;  // why a threshold is refused; "" when it is taken
-  bool seeded = false;       // draws random numbers: reported over several seeds
-  bool learned = false;      // needs model=
-  bool recency = false;      // what other methods fall back to when their budget leaves no choice
+  std::string no_threshold;           // why a threshold is refused; "" when it is taken
+  bool seeded = false;                // draws random numbers: reported over several seeds
+  bool learned = false;               // needs model=
+  bool recency = false;               // what other methods fall back to when their budget leaves no choice
   bool size_from_protection = false;  // sinks or window written and no budget: size = sinks + window
   std::function<std::unique_ptr<Scorer>(const ScorerContext&)> create;
 };

@@ -25,15 +25,15 @@ void each_block(int64_t rows, Work&& work) {
   });
 }
 
-std::vector<HeadState> block_states(const OutputHead& head, const float* hidden, int rows, const int32_t* targets,
-                                    HeadScratch& scratch) {
+std::vector<HeadState> block_states(const OutputHead& head, const float* hidden, int rows,
+                                    const int32_t* targets, HeadScratch& scratch) {
   scratch.own.reserve_discard(OutputHead::kRows * OutputHead::kSlab);
   std::vector<HeadState> states(rows);
   for (int slab = 0; slab < head.slabs(); ++slab) {
     head.logits(slab, hidden, rows, scratch.own.data(), scratch.gemm);
     for (int r = 0; r < rows; ++r) {
-      head_update(states[r], scratch.own.data() + static_cast<int64_t>(r) * OutputHead::kSlab, head.slab_first(slab),
-                  head.slab_size(slab), targets ? targets[r] : -1);
+      head_update(states[r], scratch.own.data() + static_cast<int64_t>(r) * OutputHead::kSlab,
+                  head.slab_first(slab), head.slab_size(slab), targets ? targets[r] : -1);
     }
   }
   return states;
@@ -41,7 +41,8 @@ std::vector<HeadState> block_states(const OutputHead& head, const float* hidden,
 
 }  // namespace
 
-std::vector<float> token_losses(const Model& model, const HiddenStates& states, std::span<const int32_t> targets) {
+std::vector<float> token_losses(const Model& model, const HiddenStates& states,
+                                std::span<const int32_t> targets) {
   KVLAB_CHECK(static_cast<int64_t>(targets.size()) <= states.rows);
   std::vector<float> nll(targets.size());
   each_block(static_cast<int64_t>(targets.size()), [&](int64_t first, int rows, HeadScratch& scratch) {
@@ -64,8 +65,8 @@ Fidelity compare_states(const Model& model, const HiddenStates& base, const Hidd
       head.logits(slab, own.row(first), count, scratch.own.data(), scratch.gemm);
       for (int r = 0; r < count; ++r) {
         const int64_t offset = static_cast<int64_t>(r) * OutputHead::kSlab;
-        pair_update(pairs[r], scratch.base.data() + offset, scratch.own.data() + offset, head.slab_first(slab),
-                    head.slab_size(slab), -1);
+        pair_update(pairs[r], scratch.base.data() + offset, scratch.own.data() + offset,
+                    head.slab_first(slab), head.slab_size(slab), -1);
       }
     }
     for (int r = 0; r < count; ++r) {

@@ -10,9 +10,11 @@
 namespace kvlab {
 
 // nll[r] = -log p(targets[r]) from row r of `states`, in nats. states.rows >= targets.size().
-std::vector<float> token_losses(const Model& model, const HiddenStates& states, std::span<const int32_t> targets);
+std::vector<float> token_losses(const Model& model, const HiddenStates& states,
+                                std::span<const int32_t> targets);
 
-// KL(base || own) over the whole vocabulary in nats, and whether both name the same most likely token, per row.
+// KL(base || own) over the whole vocabulary in nats, and whether both name the same most likely token, per
+// row.
 struct Fidelity {
   std::vector<float> kl;
   std::vector<uint8_t> same_top;

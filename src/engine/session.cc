@@ -12,7 +12,8 @@ class CacheAttention : public AttentionProvider {
   explicit CacheAttention(KvCache& cache) : cache_(cache) {}
   bool wants_hidden() const override { return cache_.method().wants_hidden(); }
   void attend(const AttentionBlock& b) override {
-    cache_.attend({b.layer, b.first, b.rows, b.q, b.k, b.v, b.q_stride, b.kv_stride, b.hidden, b.out, b.out_stride});
+    cache_.attend(
+        {b.layer, b.first, b.rows, b.q, b.k, b.v, b.q_stride, b.kv_stride, b.hidden, b.out, b.out_stride});
   }
 
  private:
@@ -21,12 +22,17 @@ class CacheAttention : public AttentionProvider {
 
 }  // namespace
 
-ModelShape shape_of(const ModelConfig& c) { return {c.layers, c.hidden, c.query_heads, c.kv_heads, c.head_dim}; }
+ModelShape shape_of(const ModelConfig& c) {
+  return {c.layers, c.hidden, c.query_heads, c.kv_heads, c.head_dim};
+}
 
-Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method, CacheOptions options)
+Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method,
+                 CacheOptions options)
     : model_(std::move(model)), cache_(std::move(method), std::move(options)) {}
 
-Session Session::fork() const { return Session(model_, cache_.fork()); }
+Session Session::fork() const {
+  return Session(model_, cache_.fork());
+}
 
 HiddenStates Session::extend(std::span<const int32_t> tokens) {
   HiddenStates states;
@@ -36,7 +42,8 @@ HiddenStates Session::extend(std::span<const int32_t> tokens) {
   CacheAttention attention(cache_);
   for (size_t at = 0; at < tokens.size(); at += kMaxBlock) {
     const size_t count = std::min<size_t>(kMaxBlock, tokens.size() - at);
-    model_->forward(tokens.subspan(at, count), cache_.tokens(), attention, states.values.data() + at * states.size);
+    model_->forward(tokens.subspan(at, count), cache_.tokens(), attention,
+                    states.values.data() + at * states.size);
   }
   return states;
 }

@@ -1,6 +1,6 @@
-// A session: a model, a method and the tokens so far. Everything is extend(): prefill is one long extend, decoding is
-// extends of one token, scoring is extends of as many tokens as memory likes. Any split of the tokens into extends gives
-// the same result.
+// A session: a model, a method and the tokens so far. Everything is extend(): prefill is one long extend,
+// decoding is extends of one token, scoring is extends of as many tokens as memory likes. Any split of the
+// tokens into extends gives the same result.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ class Session {
   Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method, CacheOptions options);
   Session(Session&&) = default;
 
-  // Appends tokens. Long input is cut into blocks of at most kMaxBlock tokens, which bounds the working memory.
+  // Appends tokens. Long input is cut into blocks of at most kMaxBlock tokens, which bounds the working
+  // memory.
   HiddenStates extend(std::span<const int32_t> tokens);
   // Marks the end of the context, once: recipes with at=context act here.
   void end_context() { cache_.end_context(); }
@@ -43,7 +44,8 @@ class Session {
   static constexpr int kMaxBlock = 2048;
 
  private:
-  Session(std::shared_ptr<const Model> model, KvCache cache) : model_(std::move(model)), cache_(std::move(cache)) {}
+  Session(std::shared_ptr<const Model> model, KvCache cache)
+      : model_(std::move(model)), cache_(std::move(cache)) {}
   std::shared_ptr<const Model> model_;
   KvCache cache_;
 };

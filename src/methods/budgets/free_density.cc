@@ -1,5 +1,5 @@
-// A fraction of the unprotected tokens seen so far stays live, on top of the protected ones. The better choice for
-// attention scores, whose scale moves with the length.
+// A fraction of the unprotected tokens seen so far stays live, on top of the protected ones. The better
+// choice for attention scores, whose scale moves with the length.
 #include <cmath>
 
 #include "cache/budget.h"

@@ -1,4 +1,5 @@
-// A fraction of all tokens seen so far stays live in every KV head: k = max(1, floor(n keep)). Protected entries count.
+// A fraction of all tokens seen so far stays live in every KV head: k = max(1, floor(n keep)). Protected
+// entries count.
 #include <algorithm>
 #include <cmath>
 

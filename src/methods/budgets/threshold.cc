@@ -1,5 +1,5 @@
-// Every unprotected entry whose score is below the threshold goes, per entry, layer and KV head; how much is kept follows
-// from the scores (DMS, KVzap). A higher threshold evicts more.
+// Every unprotected entry whose score is below the threshold goes, per entry, layer and KV head; how much is
+// kept follows from the scores (DMS, KVzap). A higher threshold evicts more.
 #include "cache/budget.h"
 
 namespace kvlab {

@@ -4,6 +4,7 @@
 namespace kvlab {
 
 extern const CodecInfo kCodecInfo_bf16;
-const CodecInfo kCodecInfo_bf16 = {"bf16", "BF16", "", "bfloat16: half the bytes, 8 bits of mantissa", {}, DType::kBF16};
+const CodecInfo kCodecInfo_bf16 = {"bf16", "BF16",      "", "bfloat16: half the bytes, 8 bits of mantissa",
+                                   {},     DType::kBF16};
 
 }  // namespace kvlab

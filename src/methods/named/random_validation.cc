@@ -1,5 +1,5 @@
-// Random scores lie in [0, 1), so a threshold of 1 evicts every entry that leaves the window: what stays must equal
-// streaming_llm(sinks=4,window=128) exactly. A check of the whole path, not a method.
+// Random scores lie in [0, 1), so a threshold of 1 evicts every entry that leaves the window: what stays must
+// equal streaming_llm(sinks=4,window=128) exactly. A check of the whole path, not a method.
 #include "cache/recipe.h"
 
 namespace kvlab {

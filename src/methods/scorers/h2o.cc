@@ -1,15 +1,17 @@
-// H2O (heavy hitters): an entry is worth the attention it has received so far, summed over all queries and never decayed.
-// Paper: Zhang et al.: H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large Language Models, arXiv:2306.14048.
-// Differs: the published code assumes one KV head per query head; here the weights of the query heads that share a KV head
-// are added. With a threshold the sum is given relative to uniform attention, since sums grow with age.
-// Bytes per token: one sum per layer and KV head (two floats with a threshold).
+// H2O (heavy hitters): an entry is worth the attention it has received so far, summed over all queries and
+// never decayed. Paper: Zhang et al.: H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large
+// Language Models, arXiv:2306.14048. Differs: the published code assumes one KV head per query head; here the
+// weights of the query heads that share a KV head are added. With a threshold the sum is given relative to
+// uniform attention, since sums grow with age. Bytes per token: one sum per layer and KV head (two floats
+// with a threshold).
 #include "cache/scorer.h"
 
 namespace kvlab {
 
 namespace {
 
-// State: [0] the sum of weights; with a threshold [1] the sum of 1 / (entries live) over the queries that saw the entry.
+// State: [0] the sum of weights; with a threshold [1] the sum of 1 / (entries live) over the queries that saw
+// the entry.
 class H2o : public WeightsScorer {
  public:
   explicit H2o(const ScorerContext& context) : relative_(context.relative) {}
@@ -45,9 +47,11 @@ ScorerInfo describe() {
   info.name = "h2o";
   info.title = "H2O";
   info.paper =
-      "Zhang et al.: H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large Language Models, arXiv:2306.14048";
+      "Zhang et al.: H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large Language Models, "
+      "arXiv:2306.14048";
   info.summary = "keeps the entries that received most attention so far, and the most recent";
-  info.formula = "score_j = sum over queries q >= j and query heads of the group of a_qj (threshold: / sum of 1/n_q)";
+  info.formula =
+      "score_j = sum over queries q >= j and query heads of the group of a_qj (threshold: / sum of 1/n_q)";
   info.kind = ScorerKind::kWeights;
   info.window = WindowRule::kHalf;
   info.create = [](const ScorerContext& context) { return std::make_unique<H2o>(context); };

@@ -1,8 +1,8 @@
 // Knorm: keys of small norm draw more attention, so entries with large keys go first.
-// Paper: Devoto, Zhao, Scardapane, Minervini: A Simple and Effective L2 Norm-Based Strategy for KV Cache Compression,
-// arXiv:2406.11430. Differs: the paper leaves the first two layers uncompressed; as in kvpress, all layers are treated alike.
-// Rotary does not change a key's norm, so it does not matter that keys are stored rotated.
-// Bytes per token: one score per layer and KV head.
+// Paper: Devoto, Zhao, Scardapane, Minervini: A Simple and Effective L2 Norm-Based Strategy for KV Cache
+// Compression, arXiv:2406.11430. Differs: the paper leaves the first two layers uncompressed; as in kvpress,
+// all layers are treated alike. Rotary does not change a key's norm, so it does not matter that keys are
+// stored rotated. Bytes per token: one score per layer and KV head.
 #include "cache/scorer.h"
 #include "kernels/elementwise.h"
 
@@ -30,7 +30,8 @@ ScorerInfo describe() {
   info.name = "knorm";
   info.title = "Knorm";
   info.paper =
-      "Devoto, Zhao, Scardapane, Minervini: A Simple and Effective L2 Norm-Based Strategy for KV Cache Compression, "
+      "Devoto, Zhao, Scardapane, Minervini: A Simple and Effective L2 Norm-Based Strategy for KV Cache "
+      "Compression, "
       "arXiv:2406.11430";
   info.summary = "evicts entries whose keys are long";
   info.formula = "score_j = -||k_j||";

@@ -1,10 +1,10 @@
-// KVzap: a small learned model per layer reads a token's hidden state (after the layer's input norm) and predicts the
-// log of how much attention-weighted output its entry will ever contribute; meant for a threshold.
-// Paper: KVzap: Fast, Adaptive, and Faithful KV Cache Pruning, arXiv:2601.07891 (reference code in NVIDIA/kvpress).
-// Scorers come in the Hugging Face layout: config.json (input_dim, output_dim, n_modules, hidden_dim or null) and
-// safetensors with layers.N.{weight,bias} (linear) or layers.N.{0,2}.{weight,bias} (mlp with exact GELU between).
-// Differs: 4 sinks are protected by default (kvzap_no_sink has the paper's none).
-// Bytes per token: one score per layer and KV head; the scorer's weights are shared by all sessions.
+// KVzap: a small learned model per layer reads a token's hidden state (after the layer's input norm) and
+// predicts the log of how much attention-weighted output its entry will ever contribute; meant for a
+// threshold. Paper: KVzap: Fast, Adaptive, and Faithful KV Cache Pruning, arXiv:2601.07891 (reference code in
+// NVIDIA/kvpress). Scorers come in the Hugging Face layout: config.json (input_dim, output_dim, n_modules,
+// hidden_dim or null) and safetensors with layers.N.{weight,bias} (linear) or layers.N.{0,2}.{weight,bias}
+// (mlp with exact GELU between). Differs: 4 sinks are protected by default (kvzap_no_sink has the paper's
+// none). Bytes per token: one score per layer and KV head; the scorer's weights are shared by all sessions.
 #include <cmath>
 #include <fstream>
 #include <vector>
@@ -40,14 +40,17 @@ struct ScorerSizes {
 ScorerSizes read_config(const std::string& folder) {
   const std::string path = folder + "/config.json";
   std::ifstream file(path);
-  if (!file) throw UserError("kvzap: cannot open " + path + " (expected a folder with config.json and model.safetensors)");
+  if (!file)
+    throw UserError("kvzap: cannot open " + path +
+                    " (expected a folder with config.json and model.safetensors)");
   try {
     const auto json = nlohmann::json::parse(file);
     ScorerSizes sizes;
     sizes.layers = json.at("n_modules").get<int>();
     sizes.input = json.at("input_dim").get<int>();
     sizes.output = json.at("output_dim").get<int>();
-    if (json.contains("hidden_dim") && !json["hidden_dim"].is_null()) sizes.hidden = json["hidden_dim"].get<int>();
+    if (json.contains("hidden_dim") && !json["hidden_dim"].is_null())
+      sizes.hidden = json["hidden_dim"].get<int>();
     return sizes;
   } catch (const nlohmann::json::exception& error) {
     throw UserError("kvzap: " + path + ": " + error.what());
@@ -57,8 +60,8 @@ ScorerSizes read_config(const std::string& folder) {
 void check_sizes(const ScorerSizes& sizes, const ModelShape& shape, const std::string& folder) {
   if (sizes.layers == shape.layers && sizes.input == shape.hidden && sizes.output == shape.kv_heads) return;
   const auto text = [](int layers, int input, int output) {
-    return std::to_string(layers) + " layers, hidden size " + std::to_string(input) + ", " + std::to_string(output) +
-           " KV heads";
+    return std::to_string(layers) + " layers, hidden size " + std::to_string(input) + ", " +
+           std::to_string(output) + " KV heads";
   };
   throw UserError("kvzap: scorer " + folder + " is for another model: it has " +
                   text(sizes.layers, sizes.input, sizes.output) + ", the model has " +
@@ -73,7 +76,8 @@ class Kvzap : public FixedScorer {
  public:
   explicit Kvzap(const ScorerContext& context) : shape_(context.shape) {
     const std::string& folder = context.model_path;
-    if (folder.empty()) throw UserError("kvzap needs a scorer: give model=FOLDER or --kvzap_scorer_model FOLDER");
+    if (folder.empty())
+      throw UserError("kvzap needs a scorer: give model=FOLDER or --kvzap_scorer_model FOLDER");
     const ScorerSizes sizes = read_config(folder);
     check_sizes(sizes, shape_, folder);
     const auto weights = open_safetensors(folder);
@@ -105,7 +109,8 @@ class Kvzap : public FixedScorer {
           x = middle.data();
         }
         last.apply(x, scores.data());
-        for (int head = 0; head < shape_.kv_heads; ++head) out[static_cast<int64_t>(head) * entries.rows + r] = scores[head];
+        for (int head = 0; head < shape_.kv_heads; ++head)
+          out[static_cast<int64_t>(head) * entries.rows + r] = scores[head];
       }
     }
   }

@@ -1,9 +1,9 @@
-// ObservedAttention: the mean attention an entry has received from the queries that could see it. Unlike H2O's sum it
-// does not favour old entries, and it protects nothing by itself.
-// Origin: NVIDIA/kvpress (ObservedAttentionPress), a mean form of H2O, arXiv:2306.14048.
-// Differs: acts while streaming; a query that came after an entry's birth counts whether or not others were evicted.
-// With a threshold, weights are relative to uniform attention: the mean over queries q of a_qj n_q, n_q entries live.
-// Bytes per token: one sum per layer and KV head.
+// ObservedAttention: the mean attention an entry has received from the queries that could see it. Unlike
+// H2O's sum it does not favour old entries, and it protects nothing by itself. Origin: NVIDIA/kvpress
+// (ObservedAttentionPress), a mean form of H2O, arXiv:2306.14048. Differs: acts while streaming; a query that
+// came after an entry's birth counts whether or not others were evicted. With a threshold, weights are
+// relative to uniform attention: the mean over queries q of a_qj n_q, n_q entries live. Bytes per token: one
+// sum per layer and KV head.
 #include "cache/scorer.h"
 
 namespace kvlab {
@@ -24,7 +24,8 @@ class ObservedAttention : public WeightsScorer {
     }
   }
 
-  void score(const float* state, int64_t, std::span<const int32_t> positions, int64_t n, float* out) const override {
+  void score(const float* state, int64_t, std::span<const int32_t> positions, int64_t n,
+             float* out) const override {
     for (size_t slot = 0; slot < positions.size(); ++slot) {
       out[slot] = state[slot] / static_cast<float>(n - positions[slot]);
     }
@@ -40,7 +41,8 @@ ScorerInfo describe() {
   info.title = "ObservedAttention";
   info.paper = "NVIDIA/kvpress, after Zhang et al., arXiv:2306.14048";
   info.summary = "keeps the entries with the highest mean attention so far";
-  info.formula = "score_j = mean over queries q >= j and query heads of the group of a_qj (threshold: of a_qj n_q)";
+  info.formula =
+      "score_j = mean over queries q >= j and query heads of the group of a_qj (threshold: of a_qj n_q)";
   info.kind = ScorerKind::kWeights;
   info.create = [](const ScorerContext& context) { return std::make_unique<ObservedAttention>(context); };
   return info;

@@ -1,5 +1,5 @@
-// Random: every entry draws a number in [0, 1) from (seed, document, layer, head, position), so that splits, forks and
-// shards agree. The floor under every other method; a threshold of 1 evicts everything unprotected.
+// Random: every entry draws a number in [0, 1) from (seed, document, layer, head, position), so that splits,
+// forks and shards agree. The floor under every other method; a threshold of 1 evicts everything unprotected.
 // Bytes per token: one score (a float) per live entry.
 #include "base/random.h"
 #include "cache/scorer.h"
@@ -15,8 +15,9 @@ class Random : public FixedScorer {
   void score(const NewEntries& entries, float* out) const override {
     for (int head = 0; head < heads_; ++head) {
       for (int r = 0; r < entries.rows; ++r) {
-        *out++ = entry_uniform(seed_, entries.document, static_cast<uint64_t>(entries.layer),
-                               static_cast<uint64_t>(head), static_cast<uint64_t>(entries.first_position + r));
+        *out++ =
+            entry_uniform(seed_, entries.document, static_cast<uint64_t>(entries.layer),
+                          static_cast<uint64_t>(head), static_cast<uint64_t>(entries.first_position + r));
       }
     }
   }

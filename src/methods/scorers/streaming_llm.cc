@@ -1,8 +1,9 @@
 // StreamingLLM keeps the first tokens (attention sinks) and the most recent ones.
-// Paper: Xiao, Tian, Chen, Han, Lewis: Efficient Streaming Language Models with Attention Sinks, arXiv:2309.17453.
-// Differs: the paper renumbers positions inside the cache (keys stored before rotary), so that the distance to the sinks
-// stays small; here keys keep their true positions, so texts beyond the model's context are not helped.
-// Bytes per token: with sinks and window (or size) constant however long the text; the score is one float per live entry.
+// Paper: Xiao, Tian, Chen, Han, Lewis: Efficient Streaming Language Models with Attention Sinks,
+// arXiv:2309.17453. Differs: the paper renumbers positions inside the cache (keys stored before rotary), so
+// that the distance to the sinks stays small; here keys keep their true positions, so texts beyond the
+// model's context are not helped. Bytes per token: with sinks and window (or size) constant however long the
+// text; the score is one float per live entry.
 #include "cache/scorer.h"
 
 namespace kvlab {
@@ -27,7 +28,9 @@ ScorerInfo describe() {
   ScorerInfo info;
   info.name = "streaming_llm";
   info.title = "StreamingLLM";
-  info.paper = "Xiao, Tian, Chen, Han, Lewis: Efficient Streaming Language Models with Attention Sinks, arXiv:2309.17453";
+  info.paper =
+      "Xiao, Tian, Chen, Han, Lewis: Efficient Streaming Language Models with Attention Sinks, "
+      "arXiv:2309.17453";
   info.summary = "keeps the first tokens and the most recent ones";
   info.formula = "score_j = j";
   info.sinks = 4;

@@ -1,7 +1,7 @@
-// TOVA (token omission via attention): the entry with the least attention of the current query goes; all KV heads of a
-// layer keep the same tokens. The current token is never evicted.
-// Paper: Oren, Hassid, Yarden, Adi, Schwartz: Transformers are Multi-State RNNs, arXiv:2401.06104.
-// Bytes per token: one score per layer and KV head (the last query's weight), kept so that an action can follow a split.
+// TOVA (token omission via attention): the entry with the least attention of the current query goes; all KV
+// heads of a layer keep the same tokens. The current token is never evicted. Paper: Oren, Hassid, Yarden,
+// Adi, Schwartz: Transformers are Multi-State RNNs, arXiv:2401.06104. Bytes per token: one score per layer
+// and KV head (the last query's weight), kept so that an action can follow a split.
 #include "cache/scorer.h"
 
 namespace kvlab {
@@ -22,7 +22,8 @@ class Tova : public WeightsScorer {
     }
   }
 
-  void score(const float* state, int64_t, std::span<const int32_t> positions, int64_t, float* out) const override {
+  void score(const float* state, int64_t, std::span<const int32_t> positions, int64_t,
+             float* out) const override {
     for (size_t slot = 0; slot < positions.size(); ++slot) out[slot] = state[slot];
   }
 };
