@@ -287,6 +287,7 @@ int run(const Flags& f) {
                           f.context};
   options.run.kv_type = f.model.cache_type();
   options.run.common_window = f.window.value_or(128);
+  options.every = f.chunk_size;
   options.token_nll = f.token_nll;
   options.record_first = !f.no_heatmaps;
   if (f.protocol == "prefix") {
@@ -306,13 +307,15 @@ int run(const Flags& f) {
   const auto model = load_model(files, f.model.weight_type(), *progress);
   const auto save = [&](ComparisonResult result) {
     result.config = config;
+    result.config["documents_finished"] = result.methods[0].documents.size();
     result.environment = environment;
     write_comparison(result, folder);
   };
   Comparison comparison = compare(model, specs, documents, options, *progress, save);
   comparison.result.config = config;
   comparison.result.environment = environment;
-  if (comparison.result.methods[0].documents.empty()) {
+  const size_t finished = comparison.result.methods[0].documents.size();
+  if (finished == 0) {
     fmt::print(stderr, "interrupted before the first document was finished; nothing was written\n");
     return kExitInterrupted;
   }
@@ -320,9 +323,9 @@ int run(const Flags& f) {
 
   const TableFormat format = parse_table_format(f.format);
   std::FILE* words = format == TableFormat::kCsv ? stderr : stdout;  // standard output then is a CSV file
-  fmt::print(words, "{}: {} documents, {} weights, {} cache, token set {}\n\n", files.config.name,
-             comparison.result.methods[0].documents.size(), dtype_name(f.model.weight_type()),
-             dtype_name(f.model.cache_type()), config["token_set"].get<std::string>());
+  fmt::print(words, "{}: {} document{}, {} weights, {} cache, token set {}\n\n", files.config.name, finished,
+             finished == 1 ? "" : "s", dtype_name(f.model.weight_type()), dtype_name(f.model.cache_type()),
+             config["token_set"].get<std::string>());
   fmt::print("{}", render_table(comparison.result, {format, terminal_width(), f.sort == "nll", false}));
   if (!f.no_heatmaps) draw_pictures(comparison, folder, files.config.name, words);
   fmt::print(words, "\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());

@@ -29,7 +29,8 @@ TEST_F(CompareFlags, HyphensAndUnderscoresAreTheSame) {
 
 TEST_F(CompareFlags, NamesRecipesBlanksAndCommas) {
   const std::string data = place_.documents("data.jsonl", {60});
-  const std::vector<std::string> expected{"Baseline", kNoise, "Knorm", "H2O(size=20,window=8)", "TOVA"};
+  const std::vector<std::string> expected{
+      "Baseline", kNoise, "Baseline, one query at a time", "Knorm", "H2O(size=20,window=8)", "TOVA"};
   const std::vector<std::vector<std::string>> spellings = {
       {"--methods", "knorm", "h2o(size=20,window=8)", "tova"},
       {"--methods", "knorm,h2o(size=20,window=8),tova"},

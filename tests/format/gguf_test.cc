@@ -97,7 +97,7 @@ TEST(GgufModel, ReadsTheSettings) {
   const auto file = write_tiny_gguf(options, folder.path() / "tiny.gguf", TinyGgufType::kQ8_0);
   const ModelConfig config = open_gguf_model(file.string()).config;
   EXPECT_EQ(config.architecture, "llama");
-  EXPECT_EQ(config.name, "tiny random llama");
+  EXPECT_EQ(config.name, "tiny");  // the file's stem
   EXPECT_EQ(config.layers, 3);
   EXPECT_EQ(config.hidden, 64);
   EXPECT_EQ(config.query_heads, 4);
