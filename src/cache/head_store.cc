@@ -28,6 +28,7 @@ std::vector<int32_t> HeadStore::positions() const {
 }
 
 float HeadStore::state(int w, int slot) const {
+  KVLAB_CHECK(w < state_width_ && slot < size_);
   return pages_[slot / kPageSlots]->state[w * kPageSlots + slot % kPageSlots];
 }
 

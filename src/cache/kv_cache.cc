@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "cache/query_memory.h"
 #include "kernels/elementwise.h"
 
 namespace kvlab {
@@ -29,6 +30,7 @@ KvCache::KvCache(std::shared_ptr<const Method> method, CacheOptions options)
       stores_.emplace_back(shape.head_dim, options_.type, state_width(*method_, head));
     }
   }
+  if (method_->periodic()) memories_.resize(stores_.size());
   record_.heads = shape.kv_heads;
   if (options_.record_lifetimes) record_.evict_at.resize(stores_.size());
 }
@@ -44,6 +46,8 @@ void KvCache::attend(const LayerBlock& block) {
   }
   if (method_->weights() && !options_.imposed) {
     attend_by_weights(block);
+  } else if (method_->periodic() && !options_.imposed) {
+    attend_by_periods(block);
   } else {
     attend_by_lifetimes(block);
   }
@@ -61,6 +65,7 @@ void KvCache::note_block(const LayerBlock& block) {
   peak_bytes_ = std::max(peak_bytes_, allocated_ + block_bytes);
   allocated_ = 0;
   for (const HeadStore& store : stores_) allocated_ += store.allocated();
+  for (const auto& memory : memories_) allocated_ += memory ? memory->bytes() : 0;
   peak_bytes_ = std::max(peak_bytes_, allocated_);
 }
 
@@ -81,32 +86,42 @@ void KvCache::end_context() {
   std::vector<int32_t> gone;
   for (int layer = 0; layer < shape.layers; ++layer) {
     for (int head = 0; head < shape.kv_heads; head += unit_heads) {
-      const HeadStore& lead = store(layer, head);
-      const std::vector<int32_t> positions = lead.positions();
-      const int width = state_width(*method_, head);
-      const auto size = static_cast<int64_t>(positions.size());
-      std::vector<float> state(static_cast<size_t>(width * size)), scores(size);
-      for (int w = 0; w < width; ++w) {
-        for (int64_t s = 0; s < size; ++s) state[w * size + s] = lead.state(w, static_cast<int>(s));
-      }
-      if (weights) {
-        weights->score(state.data(), size, positions, tokens_, scores.data());
+      if (method_->periodic()) {
+        end_context_of_head(layer, head, gone);
       } else {
-        scores = state;
+        end_context_of_unit(layer, head, unit_heads, gone);
       }
-      const EvictionCounts now = act_once(policy, tokens_, positions, scores, gone);
-      counts_ += {now.evictions * unit_heads, now.forced * unit_heads};
       for (int h = head; h < head + unit_heads; ++h) {
-        for (const int32_t slot : gone) note_eviction(layer, h, positions[slot], tokens_);
+        for (const int32_t slot : gone) note_eviction(layer, h, store(layer, h).position(slot), tokens_);
         stores_[index(layer, h)].remove(gone);
       }
     }
   }
 }
 
+// Fixed scores and what weights scorers carry lie in the store. `gone` receives slots in descending order.
+void KvCache::end_context_of_unit(int layer, int head, int heads, std::vector<int32_t>& gone) {
+  const HeadStore& lead = store(layer, head);
+  const std::vector<int32_t> positions = lead.positions();
+  const int width = state_width(*method_, head);
+  const auto size = static_cast<int64_t>(positions.size());
+  std::vector<float> state(static_cast<size_t>(width * size)), scores(size);
+  for (int w = 0; w < width; ++w) {
+    for (int64_t s = 0; s < size; ++s) state[w * size + s] = lead.state(w, static_cast<int>(s));
+  }
+  if (const WeightsScorer* weights = method_->weights()) {
+    weights->score(state.data(), size, positions, tokens_, scores.data());
+  } else {
+    scores = state;
+  }
+  const EvictionCounts now = act_once(method_->spec.policy, tokens_, positions, scores, gone);
+  counts_ += {now.evictions * heads, now.forced * heads};
+}
+
 CacheBytes KvCache::bytes() const {
   CacheBytes total;
   for (const HeadStore& store : stores_) total += store.bytes();
+  for (const auto& memory : memories_) total.scores += memory ? memory->bytes() : 0;
   return total;
 }
 

@@ -46,6 +46,10 @@ struct LayerBlock {
   int64_t out_stride = 0;
 };
 
+class BlockRun;
+class QueryMemory;
+struct RotaryTable;
+
 class KvCache {
  public:
   KvCache(std::shared_ptr<const Method> method, CacheOptions options);
@@ -64,6 +68,10 @@ class KvCache {
 
   int64_t tokens() const { return tokens_; }
   const HeadStore& store(int layer, int head) const { return stores_[index(layer, head)]; }
+  // Past queries of a KV head; null but for periodic scorers, and before the first token.
+  const QueryMemory* queries(int layer, int head) const {
+    return memories_.empty() ? nullptr : memories_[index(layer, head)].get();
+  }
   CacheBytes bytes() const;
   int64_t peak_bytes() const { return peak_bytes_; }  // stored entries and the block in work, at its highest
   int64_t live_entries() const;
@@ -81,18 +89,29 @@ class KvCache {
   }
 
   void attend_by_lifetimes(const LayerBlock& block);
-  void plan(const LayerBlock& block, int head, const float* scores, std::vector<int32_t>& evict_old,
-            std::vector<int32_t>& evict_new, EvictionCounts& counts) const;
+  void plan(const LayerBlock& block, int head, const float* scores, BlockRun& run,
+            EvictionCounts& counts) const;
+  void store_survivors(const LayerBlock& block, BlockRun& run, const std::vector<float>& scores);
   void attend_by_weights(const LayerBlock& block);
   void run_unit(const LayerBlock& block, int first_head, int heads,
                 std::vector<std::pair<int32_t, int32_t>>& gone, EvictionCounts& counts);
+  void attend_by_periods(const LayerBlock& block);
+  void run_periods(const LayerBlock& block, int head, const RotaryTable& rotary, BlockRun& run,
+                   EvictionCounts& counts);
+  EvictionCounts act_on_head(const LayerBlock& block, int head, int rows, BlockRun& run) const;
+  void score_live(int layer, int head, int64_t n, std::span<const int32_t> positions, const float* k,
+                  const float* v, float* scores) const;
+  void end_context_of_head(int layer, int head, std::vector<int32_t>& gone);
+  void end_context_of_unit(int layer, int head, int heads, std::vector<int32_t>& gone);
+  QueryMemory& query_memory(int layer, int head);
   // The entry at `position` is not seen from query n on.
   void note_eviction(int layer, int head, int64_t position, int64_t n);
   void note_block(const LayerBlock& block);
 
   std::shared_ptr<const Method> method_;
   CacheOptions options_;
-  std::vector<HeadStore> stores_;  // [layer][head]
+  std::vector<HeadStore> stores_;                       // [layer][head]
+  std::vector<std::shared_ptr<QueryMemory>> memories_;  // [layer][head], of periodic scorers only
   int64_t tokens_ = 0;
   bool context_ended_ = false;
   int64_t peak_bytes_ = 0;

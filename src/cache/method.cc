@@ -12,6 +12,12 @@ const WeightsScorer* Method::weights() const {
                                                              : nullptr;
 }
 
+const PeriodicScorer* Method::periodic() const {
+  return scorer && spec.scorer->kind == ScorerKind::kPeriodic
+             ? static_cast<const PeriodicScorer*>(scorer.get())
+             : nullptr;
+}
+
 std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape) {
   auto method = std::make_shared<Method>();
   method->spec = spec;

@@ -16,6 +16,7 @@ struct Method {
   // The scorer as its kind, or null.
   const FixedScorer* fixed() const;
   const WeightsScorer* weights() const;
+  const PeriodicScorer* periodic() const;
   bool wants_hidden() const { return scorer && scorer->wants_hidden(); }
 };
 

@@ -7,7 +7,7 @@
 namespace kvlab {
 
 const char* scorer_kind_name(ScorerKind kind) {
-  return kind == ScorerKind::kFixed ? "fixed" : "weights";
+  return kind == ScorerKind::kFixed ? "fixed" : kind == ScorerKind::kWeights ? "weights" : "periodic";
 }
 
 int64_t Policy::window_at(int64_t n) const {

@@ -54,7 +54,7 @@ struct RecipeDefaults {
   double keep = 0.5;                      // 1 - compression_ratio, for names without a budget
   std::optional<double> kvzap_threshold;  // --threshold
   std::optional<int64_t> sinks, window;   // --sinks, --sliding_window_size when given
-  int64_t every = 1;                      // --chunk_size
+  std::optional<int64_t> every;           // --chunk_size when given; else 1, and 128 for periodic scorers
   uint64_t seed = 0;                      // --seed
   std::string scorer_model;               // --kvzap_scorer_model
   // --thresholds and --densities: budget by scorer name, for recipes without a budget of their own.

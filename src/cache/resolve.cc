@@ -140,7 +140,9 @@ void default_protection(MethodSpec& spec, const Written& written, const RecipeDe
   const ScorerInfo& scorer = *spec.scorer;
   Policy& policy = spec.policy;
   policy.rule = scorer.window;
-  policy.every = written.every.value_or(defaults.every);
+  // Scoring everything anew after each token is slow, and periodic methods were made to act now and then.
+  const int64_t usual_every = scorer.kind == ScorerKind::kPeriodic ? 128 : 1;
+  policy.every = written.every.value_or(defaults.every.value_or(usual_every));
   const int64_t usual_sinks = policy.at_context ? scorer.context_sinks : scorer.sinks;
   policy.sinks = written.sinks.value_or(defaults.sinks.value_or(usual_sinks));
   if (policy.window) return;

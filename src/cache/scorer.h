@@ -1,7 +1,8 @@
-// Scorers say what an entry (the key and value of one token in one layer and one KV head) is worth. Two
-// kinds:
+// Scorers say what an entry (the key and value of one token in one layer and one KV head) is worth.
+// Three kinds:
 //  - fixed: the score is known when the entry is written, so lifetimes follow before attention runs;
-//  - weights: needs the attention weights of every query, so attention goes token by token inside the layer.
+//  - weights: needs the attention weights of every query, so attention goes token by token inside the layer;
+//  - periodic: scores all live entries anew whenever the budget acts, from what was seen so far.
 // A scorer is one file of src/methods/scorers that defines `const ScorerInfo kScorerInfo_<file name>`.
 #pragma once
 
@@ -19,6 +20,7 @@ namespace kvlab {
 // The sizes of the model that a cache and its scorers need.
 struct ModelShape {
   int layers = 0, hidden = 0, query_heads = 0, kv_heads = 0, head_dim = 0;
+  std::vector<double> rotary_frequencies = {};  // inverse, of the rotated pairs
   int group() const { return query_heads / kv_heads; }
 };
 
@@ -76,7 +78,31 @@ class WeightsScorer : public Scorer {
                      float* out) const = 0;
 };
 
-enum class ScorerKind { kFixed, kWeights };
+class QueryMemory;
+
+// The live entries of one KV head when the budget acts after n tokens, in order of position, and its past
+// queries.
+struct PeriodicView {
+  int layer = 0;
+  int64_t n = 0;
+  int64_t sinks = 0;                   // protected first tokens of the recipe
+  std::span<const int32_t> positions;  // ascending
+  const float* k = nullptr;            // [live][head_dim], rotated
+  const float* v = nullptr;            // [live][head_dim]
+  const QueryMemory* queries = nullptr;
+};
+
+class PeriodicScorer : public Scorer {
+ public:
+  // Past queries that must be remembered, and whether the moments of all unrotated queries from the sinks on
+  // are.
+  virtual int recent_queries() const { return 0; }
+  virtual bool query_moments() const { return false; }
+  // out[i] for entry i of the view; +infinity keeps an entry while there is any other to evict.
+  virtual void score(const PeriodicView& view, float* out) const = 0;
+};
+
+enum class ScorerKind { kFixed, kWeights, kPeriodic };
 const char* scorer_kind_name(ScorerKind kind);
 
 // How many of the newest tokens are protected when a recipe does not say.

@@ -24,7 +24,8 @@ namespace {
 
 // The methods of a run that names none.
 constexpr const char* kDefaultMethods =
-    "random streaming_llm kvzap observed_attention h2o knorm tova random_validation";
+    "random streaming_llm expected_attention kvzap observed_attention h2o snapkv knorm tova "
+    "random_validation";
 
 struct Flags {
   ModelFlags model;
@@ -35,7 +36,8 @@ struct Flags {
   std::optional<double> threshold;
   double compression_ratio = 0.5;
   std::optional<int64_t> sinks, window;
-  int64_t chunk_size = 1, max_samples = 0, max_length = 0, context = 0, num_gpus = 0, seed = 0;
+  std::optional<int64_t> chunk_size;
+  int64_t max_samples = 0, max_length = 0, context = 0, num_gpus = 0, seed = 0;
   bool no_heatmaps = false, token_nll = false, beyond_context = false, quiet = false;
 };
 
@@ -53,8 +55,8 @@ void declare(CLI::App& app, Flags& f) {
                  "by method, '{\"kvzap\": -5, \"random\": 0.85}', or a sweep of one method, \"-6,-7,-8\"");
   app.add_option("--densities", f.densities,
                  "fraction of the unprotected entries to keep, by method: '{\"h2o\": 0.15}'");
-  app.add_option("--chunk_size", f.chunk_size, "tokens between two actions of a method; 1 is exact")
-      ->capture_default_str();
+  app.add_option("--chunk_size", f.chunk_size,
+                 "tokens between two actions of a method; 1 is exact [1; 128 for periodic methods]");
   app.add_option("--sinks", f.sinks, "protected first tokens, for recipes that do not say");
   app.add_option(
       "--sliding_window_size", f.window,
@@ -91,7 +93,7 @@ void check(const Flags& f) {
   if (f.num_gpus > 0)
     throw UserError(fmt::format("--num_gpus {}: kvlab is CPU only now; leave it out or give 0", f.num_gpus));
   at_least("--num_gpus", f.num_gpus, 0);
-  at_least("--chunk_size", f.chunk_size, 1);
+  at_least("--chunk_size", f.chunk_size.value_or(1), 1);
   at_least("--max_samples", f.max_samples, 0);
   at_least("--max_length", f.max_length, 0);
   at_least("--sinks", f.sinks.value_or(0), 0);
@@ -206,7 +208,7 @@ nlohmann::ordered_json config_json(const Flags& f, const std::string& data, cons
   json["dtype"] = dtype_name(f.model.weight_type());
   json["kv_dtype"] = dtype_name(f.model.cache_type());
   json["compression_ratio"] = f.compression_ratio;
-  json["chunk_size"] = f.chunk_size;
+  json["chunk_size"] = f.chunk_size.value_or(1);
   json["max_length"] = f.max_length ? nlohmann::ordered_json(f.max_length) : nullptr;
   json["max_samples"] = f.max_samples ? nlohmann::ordered_json(f.max_samples) : nullptr;
   json["sliding_window_size"] = f.window.value_or(128);
@@ -287,7 +289,7 @@ int run(const Flags& f) {
                           f.context};
   options.run.kv_type = f.model.cache_type();
   options.run.common_window = f.window.value_or(128);
-  options.every = f.chunk_size;
+  options.every = f.chunk_size.value_or(1);
   options.token_nll = f.token_nll;
   options.record_first = !f.no_heatmaps;
   if (f.protocol == "prefix") {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/rotary.h"
+
 namespace kvlab {
 
 namespace {
@@ -23,7 +25,7 @@ class CacheAttention : public AttentionProvider {
 }  // namespace
 
 ModelShape shape_of(const ModelConfig& c) {
-  return {c.layers, c.hidden, c.query_heads, c.kv_heads, c.head_dim};
+  return {c.layers, c.hidden, c.query_heads, c.kv_heads, c.head_dim, rotary_frequencies(c.rotary)};
 }
 
 Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method,

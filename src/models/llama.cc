@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/rotary_table.h"
 #include "models/model.h"
 #include "models/rotary.h"
 

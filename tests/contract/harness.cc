@@ -28,7 +28,26 @@ std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
                                                 : fmt::format("{}=0.3", budget.name);
 }
 
+// Scores of a periodic scorer on an f32 cache from which nothing has gone: slots are in order of position.
+std::vector<float> periodic_scores(const KvCache& cache, int layer, int head) {
+  const HeadStore& store = cache.store(layer, head);
+  const int d = cache.method().shape.head_dim;
+  std::vector<float> k, v, scores(store.size());
+  for (int s = 0; s < store.size(); ++s) {
+    const auto* key = reinterpret_cast<const float*>(store.key(s));
+    const auto* value = reinterpret_cast<const float*>(store.value(s));
+    k.insert(k.end(), key, key + d);
+    v.insert(v.end(), value, value + d);
+  }
+  const std::vector<int32_t> positions = store.positions();
+  cache.method().periodic()->score({layer, cache.tokens(), cache.method().spec.policy.sinks, positions,
+                                    k.data(), v.data(), cache.queries(layer, head)},
+                                   scores.data());
+  return scores;
+}
+
 std::vector<float> scores_of(const KvCache& cache, int layer, int head) {
+  if (cache.method().periodic()) return periodic_scores(cache, layer, head);
   const HeadStore& store = cache.store(layer, head);
   const WeightsScorer* weights = cache.method().weights();
   const int width = weights ? weights->state_width() : 1;

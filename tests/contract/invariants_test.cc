@@ -65,8 +65,8 @@ TEST_F(ContractTest, DestructiveSettingsDestroy) {
     for (const std::string setting : {"keep=0.02", "size=1", "free_density=0"}) {
       const int window =
           setting == "free_density=0" ? 1 : 0;  // a head that keeps nothing would be something else
-      const std::string recipe =
-          fmt::format("{}({},sinks=0,window={}{})", scorer->name, setting, window, needed_arguments(*scorer));
+      const std::string recipe = fmt::format("{}({},sinks=0,window={},every=1{})", scorer->name, setting,
+                                             window, needed_arguments(*scorer));
       SCOPED_TRACE(recipe);
       Session session(tiny_model(), method_of(recipe), cache_options());
       const HiddenStates own = session.extend(tokens);

@@ -56,7 +56,7 @@ MethodResult compare_one(const std::string& recipe, int tokens) {
 
 TEST_F(StatusTest, OkWhereAMethodWorks) {
   for (const ScorerInfo* scorer : registry_scorers()) {
-    const std::string recipe = fmt::format("{}(keep=0.5{})", scorer->name, needed_arguments(*scorer));
+    const std::string recipe = fmt::format("{}(keep=0.5,every=1{})", scorer->name, needed_arguments(*scorer));
     SCOPED_TRACE(recipe);
     const MethodResult row = compare_one(recipe, 100);
     EXPECT_EQ(row.status, Status::kOk) << row.reason;

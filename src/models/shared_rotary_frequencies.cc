@@ -34,19 +34,4 @@ std::vector<double> rotary_frequencies(const RotarySettings& settings) {
   return frequencies;
 }
 
-RotaryTable::RotaryTable(const std::vector<double>& frequencies, int64_t first, int rows)
-    : pairs(static_cast<int>(frequencies.size())) {
-  cos.resize(static_cast<size_t>(rows) * pairs);
-  sin.resize(static_cast<size_t>(rows) * pairs);
-  for (int r = 0; r < rows; ++r) {
-    for (int i = 0; i < pairs; ++i) {
-      // The angle is rounded to float, as the reference implementations do: at far positions that shifts it
-      // by more than the float cosine does, and losses are compared with theirs.
-      const float angle = static_cast<float>(first + r) * static_cast<float>(frequencies[i]);
-      cos[static_cast<size_t>(r) * pairs + i] = static_cast<float>(std::cos(static_cast<double>(angle)));
-      sin[static_cast<size_t>(r) * pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
-    }
-  }
-}
-
 }  // namespace kvlab

@@ -1,0 +1,43 @@
+// What a periodic scorer needs to know about past queries of one KV head, carried across extends: the last
+// few queries, and the moments of all queries with their rotation undone.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/buffer.h"
+
+namespace kvlab {
+
+class QueryMemory {
+ public:
+  // `recent` queries are kept (0: none); `moments` of dimension group x (head_dim + head_dim^2) doubles.
+  QueryMemory(int group, int head_dim, int recent, bool moments);
+  QueryMemory(const QueryMemory& other);
+  QueryMemory& operator=(const QueryMemory&) = delete;
+
+  // The query of the next token. q: [group] vectors of head_dim floats, q_head floats apart, rotated. cos and
+  // sin of its position have `pairs` values. counted: it belongs to the moments (positions from the sinks
+  // on).
+  void append(const float* q, int64_t q_head, const float* cos, const float* sin, int pairs, bool counted);
+
+  int recent_rows() const { return static_cast<int>(seen_ < recent_ ? seen_ : recent_); }
+  // The last recent_rows() queries, oldest first: [rows][group][head_dim].
+  void copy_recent(float* out) const;
+  // Queries in the moments, and their sums per query head of the group: [head_dim], [head_dim][head_dim]
+  // (lower triangle).
+  int64_t counted() const { return counted_; }
+  const double* sum(int g) const { return sums_.data() + static_cast<int64_t>(g) * head_dim_; }
+  const double* outer(int g) const {
+    return outers_.data() + static_cast<int64_t>(g) * head_dim_ * head_dim_;
+  }
+
+  int64_t bytes() const { return static_cast<int64_t>(ring_.bytes() + sums_.bytes() + outers_.bytes()); }
+
+ private:
+  int group_, head_dim_;
+  int64_t recent_, seen_ = 0, counted_ = 0;
+  Buffer<float, Account::kCache> ring_;
+  Buffer<double, Account::kCache> sums_, outers_;
+};
+
+}  // namespace kvlab

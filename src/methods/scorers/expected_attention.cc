@@ -1,0 +1,156 @@
+// ExpectedAttention: future queries are taken as normally distributed, with the mean and covariance of the
+// past ones, at the next 512 positions; an entry is worth the attention they are expected to pay to it, times
+// the length of its value. Paper: Devoto, Jeblick, Jegou: Expected Attention: KV Cache Compression by
+// Estimating Attention from Future Queries Distribution, arXiv:2510.00636 (reference code in NVIDIA/kvpress).
+// Differs: causal while streaming (moments of the tokens seen so far, at their true positions) and repeated
+// at each action. With a threshold, scores are relative to uniform attention: m p_j ||v_j|| / mean ||v||, m
+// live entries outside the sinks. Bytes per token: none; per layer and query head the sum and outer product
+// of queries are carried (d + d^2 doubles).
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "cache/query_memory.h"
+#include "cache/scorer.h"
+#include "kernels/elementwise.h"
+#include "kernels/scoring.h"
+
+namespace kvlab {
+
+namespace {
+
+// The mean over future positions of the rotation matrices: per pair a cosine and a sine.
+struct MeanRotation {
+  std::vector<double> cos, sin;  // [head_dim / 2 pairs]; pairs beyond the rotated ones are (1, 0)
+};
+
+// Mean over p = first ... first + count - 1 of exp(i p f), in closed form: the geometric sum.
+MeanRotation mean_rotation(const std::vector<double>& frequencies, int64_t first, int count) {
+  MeanRotation mean;
+  for (const double f : frequencies) {
+    const double centre = (static_cast<double>(first) + (count - 1) / 2.0) * f;
+    const double shrink = std::sin(f / 2) == 0 ? 1.0 : std::sin(count * f / 2) / (count * std::sin(f / 2));
+    mean.cos.push_back(shrink * std::cos(centre));
+    mean.sin.push_back(shrink * std::sin(centre));
+  }
+  return mean;
+}
+
+// x <- R x for the strided vector of a matrix's row or column.
+void rotate(const MeanRotation& mean, double* x, int64_t stride) {
+  const auto pairs = static_cast<int64_t>(mean.cos.size());
+  for (int64_t i = 0; i < pairs; ++i) {
+    double& a = x[i * stride];
+    double& b = x[(i + pairs) * stride];
+    const double rotated = a * mean.cos[i] - b * mean.sin[i];
+    b = b * mean.cos[i] + a * mean.sin[i];
+    a = rotated;
+  }
+}
+
+class ExpectedAttention : public PeriodicScorer {
+ public:
+  explicit ExpectedAttention(const ScorerContext& context)
+      : shape_(context.shape),
+        future_(static_cast<int>(context.values.integer("future"))),
+        covariance_(context.values.text("covariance") == "yes"),
+        vnorm_(context.values.text("vnorm") == "yes"),
+        epsilon_(context.values.real("epsilon")),
+        relative_(context.relative) {}
+
+  bool query_moments() const override { return true; }
+
+  void score(const PeriodicView& view, float* out) const override {
+    const auto live = static_cast<int64_t>(view.positions.size());
+    int64_t open = 0;  // the first live entry outside the sinks
+    while (open < live && view.positions[open] < view.sinks) ++open;
+    const int64_t count = live - open;
+    std::vector<double> probability(count);
+    std::vector<float> z(count), spread(count);
+    const MeanRotation rotation = mean_rotation(shape_.rotary_frequencies, view.n, future_);
+    const float* k = view.k + open * shape_.head_dim;
+    for (int g = 0; g < shape_.group() && view.queries->counted() > 0; ++g) {
+      logits(*view.queries, g, rotation, k, count, z, spread);
+      masked_softmax(z.data(), count);
+      for (int64_t i = 0; i < count; ++i) probability[i] += static_cast<double>(z[i]) / shape_.group();
+    }
+    std::fill(out, out + open, std::numeric_limits<float>::infinity());
+    weigh(probability, view.v + open * shape_.head_dim, out + open);
+  }
+
+ private:
+  // z_j = k_j.mu / sqrt(d) + k_j^T Sigma k_j / (2 d): the log of E[exp(q.k_j / sqrt(d))] for a normal q.
+  void logits(const QueryMemory& queries, int g, const MeanRotation& rotation, const float* k, int64_t count,
+              std::vector<float>& z, std::vector<float>& spread) const {
+    const int d = shape_.head_dim;
+    const auto n = static_cast<double>(queries.counted());
+    std::vector<double> mu(d), sigma(static_cast<size_t>(d) * d);
+    for (int i = 0; i < d; ++i) mu[i] = queries.sum(g)[i] / n;
+    for (int i = 0; i < d; ++i) {
+      for (int j = 0; j <= i; ++j) {
+        const double c = queries.outer(g)[static_cast<int64_t>(i) * d + j] / n - mu[i] * mu[j];
+        sigma[static_cast<size_t>(i) * d + j] = sigma[static_cast<size_t>(j) * d + i] = c;
+      }
+    }
+    rotate(rotation, mu.data(), 1);
+    for (int i = 0; i < d; ++i) rotate(rotation, sigma.data() + i, d);  // R Sigma
+    for (int i = 0; i < d; ++i)
+      rotate(rotation, sigma.data() + static_cast<int64_t>(i) * d, 1);  // (R Sigma) R^T
+    const std::vector<float> mean(mu.begin(), mu.end()), matrix(sigma.begin(), sigma.end());
+    dots(mean.data(), k, count, d, z.data());
+    if (covariance_) quadratic_forms(matrix.data(), k, count, d, spread.data());
+    const float by_mean = 1.0f / std::sqrt(static_cast<float>(d)), by_spread = 0.5f / static_cast<float>(d);
+    for (int64_t i = 0; i < count; ++i) z[i] = z[i] * by_mean + (covariance_ ? spread[i] * by_spread : 0.0f);
+  }
+
+  void weigh(const std::vector<double>& probability, const float* v, float* out) const {
+    const auto count = static_cast<int64_t>(probability.size());
+    std::vector<double> lengths(count, 1.0);
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      if (vnorm_) lengths[i] = l2_norm(v + i * shape_.head_dim, shape_.head_dim);
+      sum += lengths[i];
+    }
+    // Uniform attention to values of the mean length scores 1.
+    const double scale =
+        relative_ && sum > 0 ? static_cast<double>(count) * static_cast<double>(count) / sum : 1.0;
+    for (int64_t i = 0; i < count; ++i)
+      out[i] = static_cast<float>((probability[i] + epsilon_) * lengths[i] * scale);
+  }
+
+  ModelShape shape_;
+  int future_;
+  bool covariance_, vnorm_;
+  double epsilon_;
+  bool relative_;
+};
+
+ScorerInfo describe() {
+  ScorerInfo info;
+  info.name = "expected_attention";
+  info.title = "ExpectedAttention";
+  info.paper =
+      "Devoto, Jeblick, Jegou: Expected Attention: KV Cache Compression by Estimating Attention from Future "
+      "Queries "
+      "Distribution, arXiv:2510.00636";
+  info.summary = "keeps what future queries, distributed as the past ones, are expected to attend to";
+  info.formula =
+      "score_j = (mean over the group of softmax_j(k_j.mu/sqrt(d) + k_j^T Sigma k_j/(2d)) + epsilon) ||v_j||";
+  info.kind = ScorerKind::kPeriodic;
+  info.sinks = 4;
+  info.context_sinks = 4;
+  info.fields = {
+      int_field("future", int64_t{512}, 1, 1 << 20, "future positions the queries are expected at"),
+      name_field("covariance", std::string("yes"), {"yes", "no"}, "use the covariance of the queries"),
+      name_field("vnorm", std::string("yes"), {"yes", "no"}, "weigh by the length of the value"),
+      real_field("epsilon", 0.0, 0, 1, "added to every probability")};
+  info.create = [](const ScorerContext& context) { return std::make_unique<ExpectedAttention>(context); };
+  return info;
+}
+
+}  // namespace
+
+extern const ScorerInfo kScorerInfo_expected_attention;
+const ScorerInfo kScorerInfo_expected_attention = describe();
+
+}  // namespace kvlab
