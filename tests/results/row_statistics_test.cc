@@ -114,12 +114,12 @@ TEST(SummariseAll, JsonHasTheKeysInEveryRow) {
   result.margin = 0.02;
   const nlohmann::ordered_json rows = comparison_summary_json(result)["methods"];
   for (const auto& row : rows) {
-    for (const char* key :
-         {"delta_nll_ci95", "kl_ci95", "ci_method", "kl_median", "kl_p90", "kl_p95", "kl_p99", "kl_p999",
-          "kl_max", "rms_delta_p", "p_holm", "verdict"}) {
+    for (const char* key : {"delta_nll_ci95", "kl_ci95", "ci_method", "kl_median", "kl_p90", "kl_p95",
+                            "kl_p99", "kl_p999", "kl_max", "rms_delta_p", "p_holm", "verdict"}) {
       ASSERT_TRUE(row.contains(key)) << key;
-      const bool has = row["name"] == "Bad" || row["name"] == "Good" ||
-                       (row["name"] == "Noise" && key != std::string("p_holm") && key != std::string("verdict"));
+      const bool has =
+          row["name"] == "Bad" || row["name"] == "Good" ||
+          (row["name"] == "Noise" && key != std::string("p_holm") && key != std::string("verdict"));
       EXPECT_EQ(!row[key].is_null(), has) << row["name"] << " " << key;
     }
   }
