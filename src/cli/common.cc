@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 
@@ -152,6 +153,18 @@ std::optional<bool> parse_yes_no(const std::string& flag, const std::string& tex
   if (text == "yes") return true;
   if (text == "no") return false;
   throw UserError(flag + " " + text + " is not known (expected yes or no)");
+}
+
+std::optional<double> parse_margin(const std::string& flag, const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  const bool percent = text.back() == '%';
+  const char* const end = text.data() + text.size() - percent;
+  double value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (percent) value /= 100;
+  // 1 without a sign would be 100 %, and is meant as 1 % by most who write it.
+  if (error == std::errc() && stop == end && value > 0 && value < 1) return value;
+  throw UserError(flag + " " + text + " is out of range (expected above 0 and below 100%, as 1% or 0.01)");
 }
 
 std::unique_ptr<Progress> terminal_progress(bool quiet) {

@@ -41,6 +41,9 @@ std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files);
 // --bos yes|no; unset: as the tokenizer says.
 std::optional<bool> parse_yes_no(const std::string& flag, const std::string& text);
 
+// --margin 1% or 0.01, above 0 and below 100 %; unset: none.
+std::optional<double> parse_margin(const std::string& flag, const std::string& text);
+
 // A bar on standard error when that is a terminal, a line now and then when it is not, nothing when quiet.
 std::unique_ptr<Progress> terminal_progress(bool quiet);
 

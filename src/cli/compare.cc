@@ -29,8 +29,8 @@ constexpr const char* kDefaultMethods =
 
 struct Flags {
   ModelFlags model;
-  std::string data_path, text_field, tokens_field, mask_field, output_dir = "kvlab_results",
-                                                               kvzap_scorer_model;
+  std::string data_path, text_field, tokens_field, mask_field, margin, output_dir = "kvlab_results",
+                                                                       kvzap_scorer_model;
   std::string thresholds, densities, bos, protocol = "stream", sort = "given", format = "text";
   std::vector<std::string> methods;
   std::optional<double> threshold;
@@ -77,6 +77,9 @@ void declare(CLI::App& app, Flags& f) {
   app.add_option("--output_dir", f.output_dir, "where JSON and pictures go")->capture_default_str();
   app.add_flag("--no_heatmaps", f.no_heatmaps, "draw no pictures of what is kept");
   app.add_flag("--token_nll", f.token_nll, "write every token's loss into detailed_results.json");
+  app.add_option(
+      "--margin", f.margin,
+      "how much higher PPL may be, \"1%\" or \"0.01\": says PASS, FAIL or INCONCLUSIVE by the 95% interval");
   app.add_option("--sort", f.sort, "given or nll: order of the table")->capture_default_str();
   app.add_option("--format", f.format, "text, markdown or csv: the printed table")->capture_default_str();
   app.add_option("--num_gpus", f.num_gpus, "kvlab runs on the CPU; more than 0 is refused")
@@ -113,6 +116,7 @@ void check(const Flags& f) {
     throw UserError("--sort " + f.sort + " is not known (expected given or nll)");
   if (!f.mask_field.empty() && f.tokens_field.empty()) throw UserError("--mask_field needs --tokens_field");
   parse_table_format(f.format);
+  parse_margin("--margin", f.margin);
 }
 
 // '{"kvzap": -5}' as pairs of scorer name and value; `budget` is what the values mean, and gives their range.
@@ -215,6 +219,8 @@ nlohmann::ordered_json config_json(const Flags& f, const std::string& data, cons
   json["protocol"] = f.protocol;
   json["context"] = f.protocol == "prefix" ? nlohmann::ordered_json(f.context) : nullptr;
   json["seed"] = f.seed;
+  const std::optional<double> margin = parse_margin("--margin", f.margin);
+  json["margin"] = margin ? nlohmann::ordered_json(*margin) : nullptr;
   json["recipes"] = nlohmann::ordered_json::array();
   for (const MethodSpec& spec : specs) json["recipes"].push_back(spec.recipe);
   return json;
@@ -305,16 +311,19 @@ int run(const Flags& f) {
   prepare_folder(folder);
   const auto progress = terminal_progress(f.quiet);
   const auto config = config_json(f, data, files, specs, documents);
+  const std::optional<double> margin = parse_margin("--margin", f.margin);
   const auto environment = environment_json();
   const auto model = load_model(files, f.model.weight_type(), *progress);
   const auto save = [&](ComparisonResult result) {
     result.config = config;
+    result.margin = margin;
     result.config["documents_finished"] = result.methods[0].documents.size();
     result.environment = environment;
     write_comparison(result, folder);
   };
   Comparison comparison = compare(model, specs, documents, options, *progress, save);
   comparison.result.config = config;
+  comparison.result.margin = margin;
   comparison.result.environment = environment;
   const size_t finished = comparison.result.methods[0].documents.size();
   if (finished == 0) {

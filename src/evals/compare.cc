@@ -125,6 +125,7 @@ MethodResult finish(const Row& row) {
   std::vector<MethodResult> results;
   for (const Run& run : row.runs) {
     MethodResult result = run.result;
+    result.reference = row.is_baseline;
     if (spec.dense() || row.is_baseline || result.status == Status::kFailed) {
       // Nothing to judge.
     } else if (spec.policy.neutral()) {

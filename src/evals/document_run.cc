@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -123,6 +124,18 @@ void count_bytes(const Session& session, const RunOptions& options, DocumentResu
   result.forced_evictions = cache.evictions().forced;
 }
 
+// The sums that intervals are computed from.
+void add_to_block(DocumentResult& result, size_t token, double delta, double kl) {
+  if (token % kBlockTokens == 0) {
+    result.block_tokens.push_back(0);
+    result.delta_blocks.push_back(0);
+    result.kl_blocks.push_back(0);
+  }
+  ++result.block_tokens.back();
+  result.delta_blocks.back() += delta;
+  result.kl_blocks.back() += kl;
+}
+
 }  // namespace
 
 DocumentRun run_document(const std::shared_ptr<const Model>& model,
@@ -167,8 +180,13 @@ void add_deltas(const Model& model, const DocumentRun& baseline, DocumentRun& ru
     run.result.delta_nll_sum += delta;
     if (run.touched[i]) run.result.delta_nll_touched_sum += delta;
     run.result.kl_sum += fidelity.kl[i];
+    add_to_block(run.result, i, delta, fidelity.kl[i]);
+    const double delta_p =
+        std::exp(-static_cast<double>(run.nll[i])) - std::exp(-static_cast<double>(baseline.nll[i]));
+    run.result.delta_p_squared_sum += delta_p * delta_p;
     run.result.top1_agree += fidelity.same_top[i];
   }
+  run.result.token_kl = fidelity.kl;
 }
 
 }  // namespace kvlab

@@ -48,7 +48,8 @@ const std::vector<FigureColumn>& quality_columns() {
 
 std::vector<Row> rows_of(const ComparisonResult& result, bool sort_by_nll) {
   std::vector<Row> rows;
-  for (const MethodResult& method : result.methods) rows.push_back({&method, summarise(method)});
+  const std::vector<MethodSummary> summaries = summarise_all(result);
+  for (size_t i = 0; i < summaries.size(); ++i) rows.push_back({&result.methods[i], summaries[i]});
   if (!sort_by_nll) return rows;
   const auto key = [](const Row& row) {
     return row.summary.nll.value_or(std::numeric_limits<double>::infinity());
@@ -89,6 +90,27 @@ Column figure_column(const std::vector<Row>& rows, const FigureColumn& figure) {
   return column;
 }
 
+// The intervals of ΔNLL; empty when no row has one.
+Column interval_column(const std::vector<Row>& rows) {
+  Column column{"ΔNLL 95%", {}, false};
+  bool any = false;
+  for (const Row& row : rows) {
+    const std::optional<Interval>& interval = row.summary.delta_nll_ci95;
+    const NumberStyle style{4, true};
+    any = any || interval;
+    column.cells.push_back(interval ? "[" + number_text(interval->low, style, "—") + ", " +
+                                          number_text(interval->high, style, "—") + "]"
+                                    : "—");
+  }
+  return any ? column : Column{};
+}
+
+Column verdict_column(const std::vector<Row>& rows) {
+  Column column{"verdict", {}, false};
+  for (const Row& row : rows) column.cells.push_back(row.summary.verdict.value_or("—"));
+  return column;
+}
+
 // The column of states, "" for rows that are plain OK; empty when all are.
 Column status_column(const std::vector<Row>& rows) {
   Column column{"status", {}, false};
@@ -100,7 +122,7 @@ Column status_column(const std::vector<Row>& rows) {
   return number ? column : Column{};
 }
 
-std::vector<Column> columns_of(const std::vector<Row>& rows, bool ascii) {
+std::vector<Column> columns_of(const std::vector<Row>& rows, bool verdicts, bool ascii) {
   Column names{"Method", {}, false}, bytes{"KV bytes", {}}, ratios{"KV ratio", {}}, speed{"tok/s", {}};
   for (const Row& row : rows) {
     const MethodSummary& summary = row.summary;
@@ -110,7 +132,12 @@ std::vector<Column> columns_of(const std::vector<Row>& rows, bool ascii) {
     speed.cells.push_back(number_text(summary.tokens_per_second, {1}, "—"));
   }
   std::vector<Column> columns = {names};
-  for (const FigureColumn& figure : quality_columns()) columns.push_back(figure_column(rows, figure));
+  for (const FigureColumn& figure : quality_columns()) {
+    columns.push_back(figure_column(rows, figure));
+    if (figure.figure != &MethodSummary::delta_nll) continue;
+    if (Column interval = interval_column(rows); !interval.cells.empty()) columns.push_back(interval);
+    if (verdicts) columns.push_back(verdict_column(rows));
+  }
   for (const Column& column : {bytes, ratios, speed}) columns.push_back(column);
   if (Column status = status_column(rows); !status.cells.empty()) columns.push_back(status);
   for (size_t c = 1; ascii && c < columns.size(); ++c) {
@@ -127,7 +154,7 @@ std::string explanation(const MethodResult& method) {
 }
 
 // One line per flagged row, then what holds for the whole table.
-std::vector<std::string> legend(const std::vector<Row>& rows, bool interrupted) {
+std::vector<std::string> legend(const std::vector<Row>& rows, const ComparisonResult& result) {
   std::vector<std::string> lines;
   size_t seeds = 0;
   for (const Row& row : rows) {
@@ -136,7 +163,17 @@ std::vector<std::string> legend(const std::vector<Row>& rows, bool interrupted) 
     lines.push_back(fmt::format("[{}] {}: {}", lines.size() + 1, row.method->name, explanation(*row.method)));
   }
   if (seeds > 1) lines.push_back(fmt::format("± is the standard deviation over {} seeds", seeds));
-  if (interrupted) lines.push_back("Interrupted: only the documents that every row finished are counted");
+  for (const Row& row : rows) {
+    if (!row.summary.ci_method) continue;
+    lines.push_back("95% intervals: " + *row.summary.ci_method);  // the same for all rows
+    break;
+  }
+  if (result.margin) {
+    lines.push_back(fmt::format("verdict: PASS if the interval says that PPL is less than {:.4g}% higher",
+                                100 * *result.margin));
+  }
+  if (result.interrupted)
+    lines.push_back("Interrupted: only the documents that every row finished are counted");
   return lines;
 }
 
@@ -155,7 +192,9 @@ std::string render_csv(const std::vector<Row>& rows) {
     text += std::string(",") + column.key;
     if (column.spread) text += std::string(",") + column.key + "_spread";
   }
-  text += ",kv_bytes,kv_ratio,tokens_per_second,status,notes\n";
+  text +=
+      ",delta_nll_ci95_low,delta_nll_ci95_high,p_holm,verdict,kv_bytes,kv_ratio,tokens_per_second,status,"
+      "notes\n";
   for (const Row& row : rows) {
     const MethodSummary& summary = row.summary;
     text += csv_cell(row.method->name) + "," + csv_cell(row.method->recipe);
@@ -163,6 +202,9 @@ std::string render_csv(const std::vector<Row>& rows) {
       text += "," + csv_number(summary.*column.figure);
       if (column.spread) text += "," + csv_number(summary.*column.spread);
     }
+    const std::optional<Interval>& interval = summary.delta_nll_ci95;
+    text += interval ? fmt::format(",{},{}", interval->low, interval->high) : ",,";
+    text += "," + csv_number(summary.p_holm) + "," + summary.verdict.value_or("");
     text += "," + csv_number(summary.kv_bytes) + "," + csv_number(kv_ratio(summary)) + "," +
             csv_number(summary.tokens_per_second) + "," + status_name(row.method->status) + "," +
             csv_cell(flagged(*row.method) ? explanation(*row.method) : "") + "\n";
@@ -182,12 +224,12 @@ TableFormat parse_table_format(const std::string& name) {
 std::string render_table(const ComparisonResult& result, const TableOptions& options) {
   const std::vector<Row> rows = rows_of(result, options.sort_by_nll);
   if (options.format == TableFormat::kCsv) return render_csv(rows);
-  const std::vector<Column> columns = columns_of(rows, options.ascii);
+  const std::vector<Column> columns = columns_of(rows, result.margin.has_value(), options.ascii);
   const bool markdown = options.format == TableFormat::kMarkdown;
   const std::string rule = options.ascii ? "-" : "─";
   std::string text = markdown ? grid_markdown(columns)
                               : grid_text(columns, static_cast<size_t>(std::max(0, options.width)), rule);
-  const std::vector<std::string> lines = legend(rows, result.interrupted);
+  const std::vector<std::string> lines = legend(rows, result);
   if (!lines.empty()) text += "\n";
   for (const std::string& line : lines) {
     text += (markdown ? "- " : "") + (options.ascii ? plain_signs(line) : line) + "\n";

@@ -17,6 +17,10 @@ Json or_null(const std::optional<T>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
+Json to_json(const std::optional<Interval>& interval) {
+  return interval ? Json::array({interval->low, interval->high}) : Json(nullptr);
+}
+
 // Counts are written without a decimal point; means over seeds may have one.
 Json count_or_null(const std::optional<double>& value) {
   if (!value) return nullptr;
@@ -42,11 +46,10 @@ Json to_json(const ByteBreakdown& bytes) {
           {"positions", bytes.positions}, {"scores", bytes.scores},     {"slack", bytes.slack}};
 }
 
-Json token_nll_json(const DocumentResult& document) {
-  if (!document.token_nll) return nullptr;
-  Json losses = Json::array();
-  for (float nll : *document.token_nll) losses.push_back(shortest(nll));
-  return losses;
+Json to_json(const std::vector<float>& values) {
+  Json list = Json::array();
+  for (float value : values) list.push_back(shortest(value));
+  return list;
 }
 
 Json to_json(const DocumentResult& document) {
@@ -74,12 +77,17 @@ Json to_json(const DocumentResult& document) {
           {"evictions", document.evictions},
           {"forced_evictions", document.forced_evictions},
           {"seconds", document.seconds},
-          {"token_nll", token_nll_json(document)},
+          {"block_tokens", document.block_tokens},
+          {"delta_nll_blocks", document.delta_blocks},
+          {"kl_blocks", document.kl_blocks},
+          {"delta_p_squared_sum", document.delta_p_squared_sum},
+          {"token_nll", document.token_nll ? to_json(*document.token_nll) : Json(nullptr)},
+          {"token_kl",
+           document.token_nll && !document.token_kl.empty() ? to_json(document.token_kl) : Json(nullptr)},
           {"notes", document.notes}};
 }
 
-Json summary_row(const MethodResult& method) {
-  const MethodSummary s = summarise(method);
+Json summary_row(const MethodResult& method, const MethodSummary& s) {
   return {{"name", method.name},
           {"recipe", method.recipe},
           {"status", status_name(method.status)},
@@ -89,8 +97,19 @@ Json summary_row(const MethodResult& method) {
           {"delta_nll", or_null(s.delta_nll)},
           {"delta_ppl", or_null(s.delta_ppl)},
           {"delta_ppl_percent", or_null(s.delta_ppl_percent)},
-          {"delta_nll_ci95", nullptr},
+          {"delta_nll_ci95", to_json(s.delta_nll_ci95)},
+          {"ci_method", or_null(s.ci_method)},
+          {"p_holm", or_null(s.p_holm)},
+          {"verdict", or_null(s.verdict)},
           {"kl_mean", or_null(s.kl_mean)},
+          {"kl_ci95", to_json(s.kl_ci95)},
+          {"kl_median", or_null(s.kl_median)},
+          {"kl_p90", or_null(s.kl_p90)},
+          {"kl_p95", or_null(s.kl_p95)},
+          {"kl_p99", or_null(s.kl_p99)},
+          {"kl_p999", or_null(s.kl_p999)},
+          {"kl_max", or_null(s.kl_max)},
+          {"rms_delta_p", or_null(s.rms_delta_p)},
           {"top1_agreement", or_null(s.top1_agreement)},
           {"density", or_null(s.density)},
           {"density_outside_window", or_null(s.density_outside_window)},
@@ -119,21 +138,24 @@ Json summary_row(const MethodResult& method) {
           {"notes", method.notes}};
 }
 
-Json detailed_row(const MethodResult& method) {
-  Json row = summary_row(method);
+Json detailed_row(const MethodResult& method, const MethodSummary& summary) {
+  Json row = summary_row(method, summary);
   row["seed"] = or_null(method.seed);
   row["documents"] = Json::array();
   for (const DocumentResult& document : method.documents) row["documents"].push_back(to_json(document));
   row["seed_results"] = Json::array();
-  for (const MethodResult& run : method.seed_results) row["seed_results"].push_back(detailed_row(run));
+  for (const MethodResult& run : method.seed_results)
+    row["seed_results"].push_back(detailed_row(run, summarise(run)));
   return row;
 }
 
-Json whole(const ComparisonResult& result, Json (*row)(const MethodResult&)) {
+Json whole(const ComparisonResult& result, Json (*row)(const MethodResult&, const MethodSummary&)) {
   Json json = {
       {"config", result.config}, {"environment", result.environment}, {"interrupted", result.interrupted}};
   json["methods"] = Json::array();
-  for (const MethodResult& method : result.methods) json["methods"].push_back(row(method));
+  const std::vector<MethodSummary> summaries = summarise_all(result);
+  for (size_t i = 0; i < summaries.size(); ++i)
+    json["methods"].push_back(row(result.methods[i], summaries[i]));
   return json;
 }
 

@@ -57,6 +57,7 @@ MethodResult merge_seeds(std::vector<MethodResult> runs) {
   merged.effective_window = runs[0].effective_window;
   merged.every = runs[0].every;
   merged.notes = runs[0].notes;
+  merged.reference = runs[0].reference;
   for (const MethodResult& run : runs) {
     if (run.status == Status::kOk) continue;
     merged.status = run.status;

@@ -47,6 +47,9 @@ struct ByteBreakdown {
   ByteBreakdown& operator+=(const ByteBreakdown& other);
 };
 
+// Consecutive scored tokens that the bootstrap keeps together.
+constexpr int64_t kBlockTokens = 128;
+
 // One document under one method. The deltas are paired with the baseline on the same tokens.
 struct DocumentResult {
   int64_t index = 0;  // in the data
@@ -74,6 +77,12 @@ struct DocumentResult {
   int64_t forced_evictions = 0;
   double seconds = 0;                           // scoring
   std::optional<std::vector<float>> token_nll;  // every scored token's loss, only when asked for
+  // Every kBlockTokens scored tokens: how many (the last block may have fewer) and their sums. Empty for the
+  // baseline, which is paired with nothing; so is token_kl.
+  std::vector<int64_t> block_tokens;
+  std::vector<double> delta_blocks, kl_blocks;
+  std::vector<float> token_kl;     // every scored token's; written only together with token_nll
+  double delta_p_squared_sum = 0;  // Σ (p_own(token) − p_base(token))²
   std::vector<std::string> notes;
 };
 
@@ -86,6 +95,7 @@ struct MethodResult {
   std::optional<int64_t> effective_window;
   std::optional<int64_t> every;  // tokens between actions, where that has a meaning
   std::optional<int64_t> seed;
+  bool reference = false;          // a baseline or a noise floor: nothing to test
   std::vector<std::string> notes;  // what a reader of this row has to know
   std::vector<DocumentResult> documents;
   // Not empty: this row is the mean of these runs, which differ in their seed only, and has no documents of
@@ -97,6 +107,7 @@ struct ComparisonResult {
   nlohmann::ordered_json config = nlohmann::ordered_json::object();
   nlohmann::ordered_json environment = nlohmann::ordered_json::object();
   std::vector<MethodResult> methods;  // the baseline first, then the noise floor, then the methods
+  std::optional<double> margin;       // of the verdicts: 0.01 allows a perplexity 1 % higher
   bool interrupted = false;           // documents hold only what all rows finished
 };
 

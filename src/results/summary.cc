@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "results/row_statistics.h"
+
 namespace kvlab {
 
 namespace {
@@ -104,11 +106,31 @@ MethodSummary summarise_runs(const std::vector<MethodResult>& runs) {
   std::vector<MethodSummary> summaries;
   for (const MethodResult& run : runs) summaries.push_back(summarise(run));
   MethodSummary mean;
-  for (Figure S::*figure :
-       {&S::kl_mean, &S::top1_agreement, &S::density, &S::density_outside_window, &S::density_compressible,
-        &S::density_outside_effective_window, &S::density_seen, &S::effective_window, &S::kv_bytes,
-        &S::kv_bytes_peak, &S::kv_bytes_seen, &S::kv_bytes_baseline, &S::tokens_scored, &S::tokens_touched,
-        &S::delta_nll_touched, &S::evictions, &S::forced_evictions, &S::tokens_per_second}) {
+  for (Figure S::*figure : {&S::kl_mean,
+                            &S::top1_agreement,
+                            &S::density,
+                            &S::density_outside_window,
+                            &S::density_compressible,
+                            &S::density_outside_effective_window,
+                            &S::density_seen,
+                            &S::effective_window,
+                            &S::kv_bytes,
+                            &S::kv_bytes_peak,
+                            &S::kv_bytes_seen,
+                            &S::kv_bytes_baseline,
+                            &S::tokens_scored,
+                            &S::tokens_touched,
+                            &S::delta_nll_touched,
+                            &S::kl_median,
+                            &S::kl_p90,
+                            &S::kl_p95,
+                            &S::kl_p99,
+                            &S::kl_p999,
+                            &S::kl_max,
+                            &S::rms_delta_p,
+                            &S::evictions,
+                            &S::forced_evictions,
+                            &S::tokens_per_second}) {
     mean.*figure = over_runs(summaries, figure).first;
   }
   std::tie(mean.nll, mean.nll_spread) = over_runs(summaries, &S::nll);
@@ -123,10 +145,33 @@ MethodSummary summarise_runs(const std::vector<MethodResult>& runs) {
 // One inert run makes the row inert: the mean over the others would not be the row's.
 void clear_deltas(MethodSummary& summary) {
   using S = MethodSummary;
-  for (Figure S::*figure : {&S::delta_nll, &S::delta_ppl, &S::delta_ppl_percent, &S::delta_nll_touched,
-                            &S::delta_nll_spread, &S::delta_ppl_spread, &S::delta_ppl_percent_spread}) {
+  for (Figure S::*figure :
+       {&S::delta_nll, &S::delta_ppl, &S::delta_ppl_percent, &S::delta_nll_touched, &S::delta_nll_spread,
+        &S::delta_ppl_spread, &S::delta_ppl_percent_spread, &S::kl_median, &S::kl_p90, &S::kl_p95, &S::kl_p99,
+        &S::kl_p999, &S::kl_max, &S::rms_delta_p}) {
     (summary.*figure).reset();
   }
+}
+
+void set_intervals(MethodSummary& summary, const MethodResult& row) {
+  const std::optional<RowIntervals> intervals = row_intervals(row);
+  if (!intervals) return;
+  summary.delta_nll_ci95 = intervals->delta_nll.ci95;
+  summary.delta_nll_p = intervals->delta_nll.p;
+  summary.kl_ci95 = intervals->kl_ci95;
+  summary.ci_method = intervals->method;
+}
+
+void set_distribution(MethodSummary& summary, const MethodResult& run) {
+  const std::optional<TokenDistribution> tokens = token_distribution(run);
+  if (!tokens) return;
+  summary.kl_median = tokens->kl_median;
+  summary.kl_p90 = tokens->kl_p90;
+  summary.kl_p95 = tokens->kl_p95;
+  summary.kl_p99 = tokens->kl_p99;
+  summary.kl_p999 = tokens->kl_p999;
+  summary.kl_max = tokens->kl_max;
+  summary.rms_delta_p = tokens->rms_delta_p;
 }
 
 }  // namespace
@@ -136,7 +181,11 @@ MethodSummary summarise(const MethodResult& result) {
   if (result.status == Status::kSkipped || result.status == Status::kFailed) return summary;
   if (!result.seed_results.empty()) {
     summary = summarise_runs(result.seed_results);
-    if (result.status == Status::kInert) clear_deltas(summary);
+    if (result.status == Status::kInert) {
+      clear_deltas(summary);
+    } else {
+      set_intervals(summary, result);
+    }
     return summary;
   }
   if (result.documents.empty()) return summary;
@@ -144,7 +193,25 @@ MethodSummary summarise(const MethodResult& result) {
   set_quality(summary, sum, result.status == Status::kInert);
   set_cost(summary, sum, result.documents.size());
   if (result.effective_window) summary.effective_window = static_cast<double>(*result.effective_window);
+  if (result.status == Status::kInert) return summary;
+  set_intervals(summary, result);
+  set_distribution(summary, result);
   return summary;
+}
+
+std::vector<MethodSummary> summarise_all(const ComparisonResult& result) {
+  std::vector<MethodSummary> summaries;
+  std::vector<std::optional<double>> p;
+  for (const MethodResult& row : result.methods) {
+    summaries.push_back(summarise(row));
+    const bool acted = row.status == Status::kOk || row.status == Status::kFallback;
+    p.push_back(acted && !row.reference ? summaries.back().delta_nll_p : std::nullopt);
+    if (result.margin && !row.reference && summaries.back().delta_nll_ci95)
+      summaries.back().verdict = margin_verdict(*summaries.back().delta_nll_ci95, *result.margin);
+  }
+  const std::vector<std::optional<double>> adjusted = holm(p);
+  for (size_t i = 0; i < adjusted.size(); ++i) summaries[i].p_holm = adjusted[i];
+  return summaries;
 }
 
 std::optional<double> kv_ratio(const MethodSummary& summary) {

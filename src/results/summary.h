@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "results/record.h"
+#include "results/statistics.h"
 
 namespace kvlab {
 
@@ -40,11 +43,25 @@ struct MethodSummary {
   std::optional<double> delta_nll_spread;
   std::optional<double> delta_ppl_spread;
   std::optional<double> delta_ppl_percent_spread;
+  // 95 % intervals of delta_nll and kl_mean and how they were computed; null for baselines, INERT rows and
+  // too little data (row_statistics.h).
+  std::optional<Interval> delta_nll_ci95, kl_ci95;
+  std::optional<std::string> ci_method;
+  std::optional<double> delta_nll_p;  // two-sided, of delta_nll = 0, unadjusted
+  // Over the scored tokens; null for the baseline and INERT rows.
+  std::optional<double> kl_median, kl_p90, kl_p95, kl_p99, kl_p999, kl_max, rms_delta_p;
+  // What only a whole comparison knows (summarise_all).
+  std::optional<double> p_holm;        // delta_nll_p adjusted for the number of methods
+  std::optional<std::string> verdict;  // against the margin: PASS, FAIL or INCONCLUSIVE
 };
 
 // Rows that were skipped or failed have no figures: a part of the documents compares with nothing. For a row
 // of several seeds every figure is the mean over them.
 MethodSummary summarise(const MethodResult& result);
+
+// All rows, with Holm's adjustment over the methods that acted (status OK or FALLBACK) and, where the
+// comparison has a margin, verdicts. The baselines and noise floors are not tested.
+std::vector<MethodSummary> summarise_all(const ComparisonResult& result);
 
 // How many times smaller the cache is than the dense one.
 std::optional<double> kv_ratio(const MethodSummary& summary);

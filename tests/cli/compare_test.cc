@@ -125,6 +125,42 @@ TEST_F(CompareFiles, DetailsReproduceTheSummary) {
   }
 }
 
+TEST_F(CompareFiles, IntervalsAndVerdicts) {
+  const ProgramResult result = compare({"--methods", "knorm(keep=0.4)", "--margin", "1%", "--token_nll"},
+                                       place_.documents("data.jsonl", std::vector<int>(11, 150)));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("95% intervals: t over 11 documents"));
+  const json written = summary(), detailed = details();
+  const json knorm = row(written, "Knorm(keep=0.4)");
+  EXPECT_EQ(knorm.at("ci_method"), "t over 11 documents");
+  EXPECT_LT(knorm.at("delta_nll_ci95").at(0), knorm.at("delta_nll"));
+  EXPECT_GT(knorm.at("delta_nll_ci95").at(1), knorm.at("delta_nll"));
+  EXPECT_TRUE(knorm.at("verdict").is_string());
+  EXPECT_TRUE(knorm.at("p_holm").is_number());
+  EXPECT_GT(knorm.at("kl_max"), knorm.at("kl_median"));
+  EXPECT_TRUE(row(written, kNoise).at("p_holm").is_null());
+  EXPECT_TRUE(row(written, "Baseline").at("kl_max").is_null());
+  EXPECT_EQ(written.at("config").at("margin"), 0.01);
+  for (const json& document : row(detailed, "Knorm(keep=0.4)").at("documents")) {
+    EXPECT_EQ(document.at("block_tokens"), json({128, 21}));
+    double delta = 0, kl = 0, token_kl = 0;
+    for (const json& sum : document.at("delta_nll_blocks")) delta += sum.get<double>();
+    for (const json& sum : document.at("kl_blocks")) kl += sum.get<double>();
+    for (const json& value : document.at("token_kl")) token_kl += value.get<double>();
+    EXPECT_NEAR(delta, document.at("delta_nll_sum").get<double>(), 1e-9);
+    EXPECT_NEAR(kl, document.at("kl_sum").get<double>(), 1e-9);
+    EXPECT_NEAR(token_kl, document.at("kl_sum").get<double>(), 1e-4);
+  }
+}
+
+TEST_F(CompareFiles, MarginsThatAreNone) {
+  for (const char* margin : {"1", "0", "-1%", "100%", "much", "%", "nan", "1 %"}) {
+    const ProgramResult result = compare({"--margin", margin}, place_.documents("data.jsonl", {40}));
+    EXPECT_EQ(result.exit_code, 2) << margin;
+    EXPECT_THAT(result.err, HasSubstr("--margin")) << margin;
+  }
+}
+
 TEST_F(CompareFiles, LossesOfTokensOnlyWhenAskedFor) {
   ASSERT_EQ(compare({"--methods", "none"}, place_.documents("data.jsonl", {40})).exit_code, 0);
   EXPECT_TRUE(details().at("methods").at(0).at("documents").at(0).at("token_nll").is_null());

@@ -45,6 +45,35 @@ TEST(Table, NumbersStandUnderEachOther) {
   EXPECT_THAT(lines[5], HasSubstr("—"));
 }
 
+// Ten documents that differ a little, so that there is an interval.
+ComparisonResult comparison_with_intervals() {
+  ComparisonResult result = sample_comparison();
+  std::vector<DocumentResult>& documents = result.methods[1].documents;
+  documents.assign(10, documents[0]);
+  for (int d = 0; d < 10; ++d) {
+    documents[d].block_tokens = {1000};
+    documents[d].delta_blocks = {125.0 + d};
+    documents[d].kl_blocks = {20};
+  }
+  return result;
+}
+
+TEST(Table, IntervalsAndVerdicts) {
+  EXPECT_THAT(render_table(sample_comparison(), {}), Not(HasSubstr("95%"))) << "no row has an interval";
+  ComparisonResult result = comparison_with_intervals();
+  const std::string text = render_table(result, {});
+  EXPECT_THAT(lines_of(text)[0], HasSubstr("ΔNLL 95%"));
+  EXPECT_THAT(lines_of(text)[3], HasSubstr("[+0.1273, +0.1317]"));
+  EXPECT_THAT(text, HasSubstr("95% intervals: t over 10 documents\n"));
+  EXPECT_THAT(text, Not(HasSubstr("verdict")));
+  result.margin = 0.01;
+  const std::string judged = render_table(result, {});
+  EXPECT_THAT(lines_of(judged)[0], HasSubstr("verdict"));
+  EXPECT_THAT(lines_of(judged)[3], HasSubstr("FAIL"));
+  EXPECT_THAT(judged, HasSubstr("less than 1% higher\n"));
+  EXPECT_THAT(render_table(result, {.format = TableFormat::kCsv}), HasSubstr(",FAIL,1500000,"));
+}
+
 TEST(Table, LegendHasOneLinePerFlaggedRow) {
   ComparisonResult result = sample_comparison();
   result.methods[1].notes = {"every=128", "approximation"};
