@@ -1,9 +1,12 @@
 #include "cli/common.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -152,6 +155,30 @@ std::optional<bool> parse_yes_no(const std::string& flag, const std::string& tex
   if (text == "yes") return true;
   if (text == "no") return false;
   throw UserError(flag + " " + text + " is not known (expected yes or no)");
+}
+
+void at_least(const char* flag, int64_t value, int64_t least) {
+  if (value < least)
+    throw UserError(fmt::format("{} {} is out of range (expected {} or more)", flag, value, least));
+}
+
+void prepare_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error)) {
+    throw UserError("--output_dir " + folder.string() + " is a file, expected a folder");
+  }
+  std::filesystem::create_directories(folder, error);
+  if (error) throw UserError("--output_dir " + folder.string() + " cannot be made: " + error.message());
+  if (access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw UserError("--output_dir " + folder.string() + " cannot be written: " + std::strerror(errno));
+  }
+}
+
+int terminal_width() {
+  winsize size{};
+  if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    return size.ws_col;
+  return 0;
 }
 
 std::unique_ptr<Progress> terminal_progress(bool quiet) {
