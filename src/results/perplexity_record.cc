@@ -142,7 +142,7 @@ std::string folder_part(const std::string& name) {
       part += '_';
     }
   }
-  part.erase(0, part.find_first_not_of('.'));  // no hidden folders, no ".."
+  part.erase(0, part.find_first_not_of("._"));  // no hidden folders, no ".."
   if (part.size() > kLongest) part.resize(kLongest);
   while (part.ends_with('_')) part.pop_back();
   return part.empty() ? "unnamed" : part;

@@ -31,7 +31,8 @@ class Ppl : public ::testing::Test {
   json summary() const { return json::parse(place_.read("out/ppl_summary.json")); }
   std::vector<std::string> methods_and_ratios() const {
     std::vector<std::string> list;
-    for (const json& row : summary().at("methods"))
+    const json rows = summary().at("methods");
+    for (const json& row : rows)
       list.push_back(row.at("method").get<std::string>() + " " + row.at("compression_ratio").dump());
     return list;
   }

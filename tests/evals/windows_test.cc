@@ -104,7 +104,8 @@ TEST(Windows, StrideScoresEachTokenOnce) {
         options.stride = stride;
         const auto windows = make_windows({counted(n)}, options);
         expect_windows(windows, strided_by_hand(n, max_length, stride));
-        if (stride < max_length) EXPECT_EQ(scored_count(windows), n - 1) << n << " " << max_length;
+        if (stride == max_length) continue;  // then nothing predicts the first token of a window
+        EXPECT_EQ(scored_count(windows), n - 1) << n << " " << max_length;
       }
     }
   }
