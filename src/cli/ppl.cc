@@ -304,7 +304,7 @@ int run(const Flags& f) {
 extern const CommandInfo kCommandInfo_ppl;
 const CommandInfo kCommandInfo_ppl = {
     "ppl", "measure perplexity by a published protocol, for several methods and compression ratios",
-    "  kvlab ppl --data_path wiki.test.raw --join wikitext --protocol chunks --max_length 2048\n"
+    "  kvlab ppl --data_path wiki.test.raw --join gptq --protocol chunks --max_length 2048\n"
     "  kvlab ppl --data_path wiki.test.raw --protocol stride --max_length 1024 --stride 512 --max_samples "
     "64\n"
     "  kvlab ppl --press_sequence no_press,knorm,streaming_llm --compression_ratio 0,0.25,0.5,0.75\n"
