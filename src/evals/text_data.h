@@ -3,12 +3,10 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "evals/documents.h"
-#include "evals/token_documents.h"
 
 namespace kvlab {
 
