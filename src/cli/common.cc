@@ -1,10 +1,13 @@
 #include "cli/common.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -165,6 +168,30 @@ std::optional<double> parse_margin(const std::string& flag, const std::string& t
   // 1 without a sign would be 100 %, and is meant as 1 % by most who write it.
   if (error == std::errc() && stop == end && value > 0 && value < 1) return value;
   throw UserError(flag + " " + text + " is out of range (expected above 0 and below 100%, as 1% or 0.01)");
+}
+
+void at_least(const char* flag, int64_t value, int64_t least) {
+  if (value < least)
+    throw UserError(fmt::format("{} {} is out of range (expected {} or more)", flag, value, least));
+}
+
+void prepare_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error)) {
+    throw UserError("--output_dir " + folder.string() + " is a file, expected a folder");
+  }
+  std::filesystem::create_directories(folder, error);
+  if (error) throw UserError("--output_dir " + folder.string() + " cannot be made: " + error.message());
+  if (access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw UserError("--output_dir " + folder.string() + " cannot be written: " + std::strerror(errno));
+  }
+}
+
+int terminal_width() {
+  winsize size{};
+  if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    return size.ws_col;
+  return 0;
 }
 
 std::unique_ptr<Progress> terminal_progress(bool quiet) {

@@ -44,6 +44,16 @@ std::optional<bool> parse_yes_no(const std::string& flag, const std::string& tex
 // --margin 1% or 0.01, above 0 and below 100 %; unset: none.
 std::optional<double> parse_margin(const std::string& flag, const std::string& text);
 
+// Throws UserError naming the flag when the value is below `least`.
+void at_least(const char* flag, int64_t value, int64_t least);
+
+// Makes --output_dir, or throws UserError. Before any work: hours of it must not end in a folder that cannot
+// be written.
+void prepare_folder(const std::filesystem::path& folder);
+
+// Columns of the terminal behind standard output; 0 where there is none.
+int terminal_width();
+
 // A bar on standard error when that is a terminal, a line now and then when it is not, nothing when quiet.
 std::unique_ptr<Progress> terminal_progress(bool quiet);
 

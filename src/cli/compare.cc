@@ -1,11 +1,4 @@
 // kvlab compare: the main job.
-#include <sys/ioctl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
-
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -85,11 +78,6 @@ void declare(CLI::App& app, Flags& f) {
   app.add_option("--num_gpus", f.num_gpus, "kvlab runs on the CPU; more than 0 is refused")
       ->capture_default_str();
   app.add_flag("--quiet", f.quiet, "no progress");
-}
-
-void at_least(const char* flag, int64_t value, int64_t least) {
-  if (value < least)
-    throw UserError(fmt::format("{} {} is out of range (expected {} or more)", flag, value, least));
 }
 
 void check(const Flags& f) {
@@ -226,13 +214,6 @@ nlohmann::ordered_json config_json(const Flags& f, const std::string& data, cons
   return json;
 }
 
-int terminal_width() {
-  winsize size{};
-  if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-    return size.ws_col;
-  return 0;
-}
-
 KeptMap kept_map(const KeptRecord& record, const std::string& model) {
   KeptMap map;
   map.title = {model};
@@ -263,19 +244,6 @@ void draw_pictures(const Comparison& comparison, const std::filesystem::path& fo
     write_heatmap(map, path);
     fmt::print(out, "{}: {}\n", record.name, path.string());
     for (const std::string& line : kept_statistics(map)) fmt::print(out, "  {}\n", line);
-  }
-}
-
-// Before any work: hours of it must not end in a folder that cannot be written.
-void prepare_folder(const std::filesystem::path& folder) {
-  std::error_code error;
-  if (std::filesystem::exists(folder, error) && !std::filesystem::is_directory(folder, error)) {
-    throw UserError("--output_dir " + folder.string() + " is a file, expected a folder");
-  }
-  std::filesystem::create_directories(folder, error);
-  if (error) throw UserError("--output_dir " + folder.string() + " cannot be made: " + error.message());
-  if (access(folder.c_str(), W_OK | X_OK) != 0) {
-    throw UserError("--output_dir " + folder.string() + " cannot be written: " + std::strerror(errno));
   }
 }
 

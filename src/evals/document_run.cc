@@ -20,8 +20,14 @@ int64_t first_scored_query(const Protocol& protocol, int64_t tokens) {
   return protocol.context - 1;
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 // Extends the session by all tokens as the protocol says; returns the hidden states of all of them.
-HiddenStates extend_all(Session& session, const TokenDocument& document, const RunOptions& options) {
+HiddenStates extend_all(Session& session, const TokenDocument& document, const RunOptions& options,
+                        double& prefill_seconds) {
+  const auto start = std::chrono::steady_clock::now();
   const std::span<const int32_t> tokens(document.tokens);
   HiddenStates all;
   all.rows = static_cast<int64_t>(tokens.size());
@@ -40,8 +46,10 @@ HiddenStates extend_all(Session& session, const TokenDocument& document, const R
   if (prefix) {
     extend_to(options.protocol.context);
     session.end_context();
+    prefill_seconds = seconds_since(start);
   }
   extend_to(all.rows);
+  if (!prefix) prefill_seconds = seconds_since(start);
   return all;
 }
 
@@ -153,12 +161,12 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
   Session session(model, method, cache_options);
 
   const auto start = std::chrono::steady_clock::now();
-  run.hidden = extend_all(session, document, options);
+  run.hidden = extend_all(session, document, options, run.prefill_seconds);
   keep_rows(run.hidden, run.queries);
   std::vector<int32_t> targets;
   for (const int32_t q : run.queries) targets.push_back(document.tokens[q + 1]);
   run.nll = token_losses(*model, run.hidden, targets);
-  run.result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  run.result.seconds = seconds_since(start);
 
   run.result.index = document.index;
   run.result.id = document.id;

@@ -37,6 +37,8 @@ struct DocumentRun {
   HiddenStates hidden;           // of the scored queries, row by row
   DocumentResult result;         // counts, densities, bytes and losses; no deltas yet
   LifetimeRecord lifetimes;      // when asked for
+  // The model and the method without the losses: of the context and its end under prefix, else of all tokens.
+  double prefill_seconds = 0;
   std::vector<std::vector<std::vector<int32_t>>> live;  // [layer][head]: positions, ascending
 };
 

@@ -1,0 +1,319 @@
+// kvlab ppl: perplexity by the published protocols, with sweeps over compression ratios.
+#include <chrono>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/common.h"
+#include "evals/perplexity.h"
+#include "evals/text_data.h"
+#include "reports/perplexity_table.h"
+#include "results/environment.h"
+
+namespace kvlab {
+
+namespace {
+
+constexpr const char* kDefaultMethods = "knorm streaming_llm";
+constexpr int64_t kDefaultWindow = 1024;  // of the protocols that need one
+
+struct Flags {
+  ModelFlags model;
+  std::string data_path, join = "raw", text_field, tokens_field, mask_field, bos, kvzap_scorer_model;
+  std::string protocol = "stream", chunk_convention = "gptq", output_dir = "kvlab_results", format = "text";
+  std::vector<std::string> methods, press_name, press_sequence;
+  std::vector<double> ratios = {0.5};
+  std::optional<int64_t> max_length, stride, sinks, window;
+  int64_t max_samples = 0, max_tokens = 0, context = 0, chunk_size = 1, seed = 0;
+  bool prefill_only = false, repeat_baseline = false, beyond_context = false, quiet = false;
+};
+
+void declare_methods(CLI::App& app, Flags& f) {
+  app.add_option("--methods", f.methods,
+                 "names or recipes, separated by blanks or commas [knorm streaming_llm]; the baseline is "
+                 "always there");
+  app.add_option("--press_name", f.press_name, "one method: the same as --methods");
+  app.add_option("--press_sequence", f.press_sequence, "several methods: the same as --methods");
+  app.add_option("--compression_ratio", f.ratios,
+                 "fraction evicted, for methods without a budget of their own; several make a sweep")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_flag("--prefill_only", f.prefill_only,
+               "methods without a schedule act once, at the end of the context (needs --protocol prefix to "
+               "have an effect)");
+  app.add_option("--chunk_size", f.chunk_size, "tokens between two actions of a method; 1 is exact")
+      ->capture_default_str();
+  app.add_option("--sinks", f.sinks, "protected first tokens, for recipes that do not say");
+  app.add_option("--sliding_window_size", f.window, "protected newest tokens, for recipes that do not say");
+  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer");
+  app.add_option("--seed", f.seed, "seed of random methods")->capture_default_str();
+  app.add_flag("--repeat_baseline", f.repeat_baseline,
+               "run the baseline twice: its losses must be equal to the last bit");
+}
+
+void declare_protocol(CLI::App& app, Flags& f) {
+  app.add_option("--protocol", f.protocol,
+                 "stream: documents or pieces of --max_length, every token scored; prefix: the tokens after "
+                 "--context; stride: overlapping windows; chunks: windows side by side over the whole text")
+      ->capture_default_str();
+  app.add_option("--max_length", f.max_length,
+                 "tokens of a window [stride, chunks: 1024; stream, prefix: whole documents]");
+  app.add_option("--stride", f.stride,
+                 "tokens between windows under --protocol stride [half of --max_length]");
+  app.add_option("--context", f.context, "tokens of context under --protocol prefix");
+  app.add_option("--chunk_convention", f.chunk_convention,
+                 "gptq: all labels of a window; llamacpp: those of its second half")
+      ->capture_default_str();
+  app.add_option("--max_samples", f.max_samples, "windows to score; 0: all")->capture_default_str();
+  app.add_option("--max_tokens", f.max_tokens,
+                 "tokens to read, of each document (stream, prefix) or of the whole text; 0: all")
+      ->capture_default_str();
+  app.add_flag("--beyond_context", f.beyond_context, "allow windows longer than the model's context");
+}
+
+void declare(CLI::App& app, Flags& f) {
+  f.model.declare(app);
+  app.add_option("--data_path", f.data_path,
+                 "text, JSONL, or a folder of text files, a document each [the built-in corpus]");
+  app.add_option("--join", f.join,
+                 "of plain text: raw: as it is; wikitext: rows joined with blank lines, empty rows dropped; "
+                 "gptq: the same, empty rows kept")
+      ->capture_default_str();
+  app.add_option("--text_field", f.text_field, "JSONL field with the text [text, else content]");
+  app.add_option("--tokens_field", f.tokens_field, "JSONL field with token ids, instead of text");
+  app.add_option("--mask_field", f.mask_field, "JSONL field with a mask: 1 scores the token");
+  app.add_option("--bos", f.bos, "yes or no: begin text with BOS [as the tokenizer says]");
+  declare_methods(app, f);
+  declare_protocol(app, f);
+  app.add_option("--output_dir", f.output_dir, "where the folders of results go")->capture_default_str();
+  app.add_option("--format", f.format, "text or markdown: the printed table")->capture_default_str();
+  app.add_flag("--quiet", f.quiet, "no progress");
+}
+
+WindowOptions window_options(const Flags& f) {
+  WindowOptions o;
+  o.protocol = parse_window_protocol(f.protocol);
+  o.convention = parse_chunk_convention(f.chunk_convention);
+  o.max_length = f.max_length.value_or(joins_documents(o.protocol) ? kDefaultWindow : 0);
+  o.stride = f.stride.value_or(o.max_length / 2);
+  o.context = f.context;
+  o.max_samples = f.max_samples;
+  if (f.stride && o.protocol != WindowProtocol::kStride) throw UserError("--stride needs --protocol stride");
+  if (f.context != 0 && o.protocol != WindowProtocol::kPrefix)
+    throw UserError("--context needs --protocol prefix");
+  if (o.convention == ChunkConvention::kLlamaCpp && o.protocol != WindowProtocol::kChunks)
+    throw UserError("--chunk_convention llamacpp needs --protocol chunks");
+  check_window_options(o);
+  return o;
+}
+
+void check(const Flags& f) {
+  at_least("--max_tokens", f.max_tokens, 0);
+  at_least("--chunk_size", f.chunk_size, 1);
+  at_least("--sinks", f.sinks.value_or(0), 0);
+  at_least("--sliding_window_size", f.window.value_or(0), 0);
+  at_least("--seed", f.seed, 0);
+  for (const double ratio : f.ratios) {
+    if (ratio >= 0 && ratio <= 1) continue;
+    throw UserError(fmt::format(
+        "--compression_ratio {} is out of range (expected 0..1, the fraction that is evicted)", ratio));
+  }
+  if (!f.mask_field.empty() && f.tokens_field.empty()) throw UserError("--mask_field needs --tokens_field");
+  if (parse_table_format(f.format) == TableFormat::kCsv)
+    throw UserError(
+        "--format csv: the figures are in --output_dir as JSON and CSV (expected text or markdown)");
+}
+
+std::vector<SweepMethod> resolve_methods(const Flags& f) {
+  std::string joined_names;
+  for (const auto* list : {&f.methods, &f.press_name, &f.press_sequence}) {
+    for (const std::string& text : *list) joined_names += text + " ";
+  }
+  const bool named = !(f.methods.empty() && f.press_name.empty() && f.press_sequence.empty());
+  const auto recipes = split_recipes(named ? joined_names : kDefaultMethods);
+  if (recipes.empty())
+    throw UserError("--methods names no method (`kvlab list` shows all; `none` runs the baseline alone)");
+  SweepOptions options;
+  options.ratios = f.ratios;
+  options.prefill_only = f.prefill_only;
+  options.defaults.sinks = f.sinks;
+  options.defaults.window = f.window;
+  options.defaults.every = f.chunk_size;
+  options.defaults.seed = static_cast<uint64_t>(f.seed);
+  options.defaults.scorer_model = f.kvzap_scorer_model;
+  return sweep_ratios(recipes, options);
+}
+
+std::string data_of(const Flags& f) {
+  const std::string data = f.data_path.empty() ? default_corpus_path().string() : f.data_path;
+  if (data.empty()) throw UserError("the built-in corpus is not installed; give --data_path FILE");
+  return data;
+}
+
+// Sets what only the tokenizer knows of `options`.
+std::vector<Window> read_windows(const Flags& f, const std::string& data, const ModelFiles& files,
+                                 WindowOptions& options) {
+  TextOptions text{{f.text_field, f.tokens_field, f.mask_field, 0}, parse_join(f.join)};
+  const bool whole = joins_documents(options.protocol);
+  if (!whole) text.read.max_samples = f.max_samples;  // each document gives a window or more
+  std::vector<Document> documents = read_text_data(data, text);
+  if (whole) {
+    Document all = joined(std::move(documents));
+    documents.clear();
+    documents.push_back(std::move(all));
+  }
+  const std::optional<bool> bos = parse_yes_no("--bos", f.bos);
+  std::shared_ptr<const Tokenizer> tokenizer;
+  if (documents[0].ids.empty()) tokenizer = open_tokenizer_of(files);
+  if (tokenizer && tokenizer->bos() >= 0 && bos.value_or(tokenizer->add_bos()))
+    options.chunk_bos = tokenizer->bos();
+  std::vector<TokenDocument> tokens;
+  for (const Document& document : documents)  // windows are held against the model's context, not documents
+    tokens.push_back(tokenize_document(document, tokenizer.get(), files.config, {bos, f.max_tokens, true}));
+  std::vector<Window> windows = make_windows(tokens, options);
+  for (const Window& window : windows) {
+    const auto n = static_cast<int64_t>(window.tokens.tokens.size());
+    if (files.config.context == 0 || n <= files.config.context || f.beyond_context) continue;
+    throw UserError(
+        fmt::format("a window of {} tokens of '{}' is longer than the {} the model was trained "
+                    "for; give --max_length {} or --beyond_context",
+                    n, window.tokens.id, files.config.context, files.config.context));
+  }
+  return windows;
+}
+
+std::string set_hash(const std::vector<Window>& windows) {
+  std::vector<TokenDocument> documents;
+  for (const Window& window : windows) documents.push_back(window.tokens);
+  return token_set_hash(documents);
+}
+
+std::string dataset_name(const std::string& data) {
+  std::filesystem::path path = data;
+  if (!path.has_filename()) path = path.parent_path();  // a folder written with a slash behind
+  return path.stem().string();
+}
+
+nlohmann::ordered_json config_json(const Flags& f, const std::string& data, const ModelFiles& files,
+                                   const WindowOptions& o, const std::vector<Window>& windows) {
+  const auto used = [](bool is_used, const auto& value) {
+    return is_used ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
+  };
+  nlohmann::ordered_json json;
+  json["model"] = files.config.name;
+  json["model_path"] = files.weights->path();
+  json["dataset"] = dataset_name(data);
+  json["data_path"] = data;
+  json["join"] = f.join;
+  json["protocol"] = f.protocol;
+  json["max_length"] = used(o.max_length > 0, o.max_length);
+  json["stride"] = used(o.protocol == WindowProtocol::kStride, o.stride);
+  json["context"] = used(o.protocol == WindowProtocol::kPrefix, o.context);
+  json["chunk_convention"] = used(o.protocol == WindowProtocol::kChunks, f.chunk_convention);
+  json["max_samples"] = used(f.max_samples > 0, f.max_samples);
+  json["max_tokens"] = used(f.max_tokens > 0, f.max_tokens);
+  json["windows"] = windows.size();
+  json["token_set"] = set_hash(windows);
+  json["dtype"] = dtype_name(f.model.weight_type());
+  json["kv_dtype"] = dtype_name(f.model.cache_type());
+  json["compression_ratios"] = f.ratios;
+  json["prefill_only"] = f.prefill_only;
+  json["chunk_size"] = f.chunk_size;
+  json["seed"] = f.seed;
+  return json;
+}
+
+// Gives every row a folder of its own: recipes may differ where their sanitised names do not.
+class Folders {
+ public:
+  Folders(std::filesystem::path root, std::string dataset, std::string model)
+      : root_(std::move(root)), dataset_(std::move(dataset)), model_(std::move(model)) {}
+  std::filesystem::path of(PerplexityRow row) {
+    const std::string method = row.method;
+    std::string name = row_folder(dataset_, model_, row);
+    for (int copy = 2; !taken_.insert(name).second; ++copy) {
+      row.method = method + "-" + std::to_string(copy);
+      name = row_folder(dataset_, model_, row);
+    }
+    return root_ / name;
+  }
+
+ private:
+  std::filesystem::path root_;
+  std::string dataset_, model_;
+  std::set<std::string> taken_;
+};
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+int run(const Flags& f) {
+  const auto start = std::chrono::steady_clock::now();
+  check(f);
+  const std::vector<SweepMethod> methods = resolve_methods(f);
+  WindowOptions window = window_options(f);
+  const std::string data = data_of(f);
+  const ModelFiles files = f.model.open();
+  const std::vector<Window> windows = read_windows(f, data, files, window);
+  for (const SweepMethod& method : methods) {  // what cannot run is said before any work
+    if (!method.spec.dense() && !(method.spec.scorer->learned && method.spec.model_path.empty()))
+      make_method(method.spec, shape_of(files.config));
+  }
+  const DType weight_type = f.model.weight_type(), cache_type = f.model.cache_type();
+  prepare_folder(f.output_dir);
+  const auto progress = terminal_progress(f.quiet);
+  const auto model = load_model(files, weight_type, *progress);
+
+  PerplexityOptions options;
+  options.run.protocol = session_protocol(window);
+  options.run.kv_type = cache_type;
+  options.run.common_window = f.window.value_or(128);
+  options.repeat_baseline = f.repeat_baseline;
+  options.setup_seconds = seconds_since(start);
+  const auto config = config_json(f, data, files, window, windows);
+  const auto environment = environment_json();
+  Folders folders(f.output_dir, dataset_name(data), files.config.name);
+  std::string written;
+  PerplexityResult result =
+      measure_perplexity(model, methods, windows, options, *progress, [&](const PerplexityRow& row) {
+        const auto folder = folders.of(row);
+        write_perplexity_row(row, config, environment, folder);
+        written += fmt::format("  {}\n", folder.string());
+      });
+  result.config = config;
+  result.environment = environment;
+  if (result.rows.empty()) {
+    fmt::print(stderr, "interrupted before the baseline was finished; nothing was written\n");
+    return kExitInterrupted;
+  }
+  write_perplexity_summary(result, f.output_dir);
+  fmt::print("{}: {}, {} window{}, {} weights, {} cache, token set {}\n\n", files.config.name, f.protocol,
+             windows.size(), windows.size() == 1 ? "" : "s", dtype_name(weight_type), dtype_name(cache_type),
+             config["token_set"].get<std::string>());
+  fmt::print("{}", render_perplexity(result, parse_table_format(f.format), terminal_width()));
+  fmt::print("\nResults (ppl.json and ppl.csv each; all together in {}/ppl_summary.json):\n{}", f.output_dir,
+             written);
+  return result.interrupted ? kExitInterrupted : 0;
+}
+
+}  // namespace
+
+extern const CommandInfo kCommandInfo_ppl;
+const CommandInfo kCommandInfo_ppl = {
+    "ppl", "measure perplexity by a published protocol, for several methods and compression ratios",
+    "  kvlab ppl --data_path wiki.test.raw --join gptq --protocol chunks --max_length 2048\n"
+    "  kvlab ppl --data_path wiki.test.raw --protocol stride --max_length 1024 --stride 512 --max_samples "
+    "64\n"
+    "  kvlab ppl --press_sequence no_press,knorm,streaming_llm --compression_ratio 0,0.25,0.5,0.75\n"
+    "  kvlab ppl --press_name knorm --prefill_only --protocol prefix --context 512 --max_length 1024\n"
+    "  kvlab ppl --data_path books/ --max_tokens 8192 --methods 'h2o(size=512)' --repeat_baseline\n",
+    [](CLI::App& app) -> std::function<int()> {
+      auto flags = std::make_shared<Flags>();
+      declare(app, *flags);
+      return [flags] { return run(*flags); };
+    }};
+
+}  // namespace kvlab

@@ -1,0 +1,172 @@
+#include "evals/perplexity.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace kvlab {
+
+namespace {
+
+// A row and how it is judged.
+struct Plan {
+  PerplexityRow row;
+  MethodSpec spec;
+  bool baseline = false;
+};
+
+Plan make_plan(const SweepMethod& method, const PerplexityOptions& options) {
+  Plan plan;
+  plan.spec = method.spec;
+  plan.row.method = method.written;
+  plan.row.ratio = method.ratio;
+  plan.row.setup_seconds = options.setup_seconds;
+  MethodResult& result = plan.row.result;
+  result.name = method.spec.display;
+  result.recipe = method.spec.recipe;
+  if (method.spec.dense()) return plan;
+  if (!method.spec.policy.at_context) {
+    result.every = method.spec.policy.every;
+  } else if (options.run.protocol.kind == Protocol::Kind::kStream) {
+    result.notes.push_back(
+        "acts at the end of a context, and this protocol has none: --protocol prefix --context N gives it "
+        "one");
+  }
+  if (method.spec.scorer->seeded) {
+    result.seed = static_cast<int64_t>(method.spec.seed);
+    result.notes.push_back("one seed (" + std::to_string(method.spec.seed) + ") of many");
+  }
+  if (method.spec.scorer->learned && method.spec.model_path.empty()) {
+    result.status = Status::kSkipped;
+    result.reason = "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
+  }
+  return plan;
+}
+
+std::vector<Plan> make_plans(const std::vector<SweepMethod>& methods, const PerplexityOptions& options) {
+  std::vector<Plan> plans;
+  plans.push_back(make_plan({"baseline", 0, no_compression()}, options));
+  if (options.repeat_baseline) {
+    plans.push_back(make_plan({"baseline_again", 0, no_compression()}, options));
+    plans.back().row.result.name = "Baseline, again";
+  }
+  for (Plan& plan : plans) plan.baseline = true;
+  for (const SweepMethod& method : methods) plans.push_back(make_plan(method, options));
+  return plans;
+}
+
+// Creates oneDNN's primitives and touches the weights, so that the first row's times are not those of a cold
+// start.
+void warm_up(const std::shared_ptr<const Model>& model, const Window& window, const RunOptions& options) {
+  RunOptions stream = options;
+  stream.protocol = {};
+  run_document(model, make_method(no_compression(), shape_of(model->config())), window.tokens, stream);
+}
+
+void add_distances(const DocumentRun& run, const Protocol& protocol, std::vector<LossBucket>& buckets) {
+  // The boundary is the last token before what may be scored, so that the first such token has distance 1.
+  const int64_t boundary = protocol.kind == Protocol::Kind::kPrefix ? protocol.context - 1 : 0;
+  for (size_t i = 0; i < run.nll.size(); ++i) add_loss(buckets, run.queries[i] + 1 - boundary, run.nll[i]);
+}
+
+void add_paired(const std::vector<float>& baseline, const DocumentRun& run, DocumentResult& result) {
+  KVLAB_CHECK(baseline.size() == run.nll.size());
+  for (size_t i = 0; i < run.nll.size(); ++i) {
+    const double delta = static_cast<double>(run.nll[i]) - baseline[i];
+    result.delta_nll_sum += delta;
+    if (run.touched[i]) result.delta_nll_touched_sum += delta;
+  }
+}
+
+void judge_row(Plan& plan) {
+  MethodResult& result = plan.row.result;
+  if (plan.spec.dense() || result.status != Status::kOk) return;
+  if (plan.spec.policy.neutral()) {
+    result.status = Status::kNeutral;
+    result.reason = "the recipe cannot evict";
+    return;
+  }
+  judge(result, {true, !plan.spec.scorer->recency});
+}
+
+class RowLoop {
+ public:
+  RowLoop(const std::shared_ptr<const Model>& model, const std::vector<Window>& windows,
+          const PerplexityOptions& options, Progress& progress)
+      : model_(model), windows_(windows), options_(options), progress_(progress) {}
+
+  // False when interrupted; the row is then not finished.
+  bool run(Plan& plan) {
+    const bool first = baseline_.empty();
+    try {
+      if (plan.row.result.status == Status::kOk && !run_windows(plan, first)) return false;
+    } catch (const std::exception& error) {
+      if (first) throw;  // nothing can be compared without a baseline
+      fail(plan.row, error.what());
+    }
+    judge_row(plan);
+    progress_.step(++rows_ * static_cast<int64_t>(windows_.size()), plan.row.result.name);
+    return true;
+  }
+
+ private:
+  bool run_windows(Plan& plan, bool first) {
+    const auto method = make_method(plan.spec, shape_of(model_->config()));
+    bool equal = true;
+    for (size_t w = 0; w < windows_.size(); ++w) {
+      if (stop_requested()) return false;
+      progress_.step(rows_ * static_cast<int64_t>(windows_.size()) + static_cast<int64_t>(w),
+                     plan.row.result.name);
+      DocumentRun run = run_document(model_, method, windows_[w].tokens, options_.run);
+      if (first) baseline_.push_back(run.nll);
+      equal = equal && run.nll == baseline_[w];
+      add_paired(baseline_[w], run, run.result);
+      add_distances(run, options_.run.protocol, plan.row.buckets);
+      plan.row.places.push_back({windows_[w].first, run.prefill_seconds});
+      plan.row.result.documents.push_back(std::move(run.result));
+    }
+    if (plan.baseline && !first) plan.row.equal_to_baseline = equal;
+    return true;
+  }
+
+  // One row's failure does not end the others.
+  static void fail(PerplexityRow& row, const std::string& why) {
+    row.result.status = Status::kFailed;
+    row.result.reason = "window " + std::to_string(row.result.documents.size()) + ": " + why;
+    row.result.documents.clear();
+    row.places.clear();
+    row.buckets.clear();
+  }
+
+  const std::shared_ptr<const Model>& model_;
+  const std::vector<Window>& windows_;
+  const PerplexityOptions& options_;
+  Progress& progress_;
+  int64_t rows_ = 0;
+  std::vector<std::vector<float>> baseline_;  // losses by window
+};
+
+}  // namespace
+
+PerplexityResult measure_perplexity(const std::shared_ptr<const Model>& model,
+                                    const std::vector<SweepMethod>& methods,
+                                    const std::vector<Window>& windows, const PerplexityOptions& options,
+                                    Progress& progress,
+                                    const std::function<void(const PerplexityRow&)>& row_done) {
+  KVLAB_CHECK(!windows.empty());
+  std::vector<Plan> plans = make_plans(methods, options);
+  progress.begin("perplexity", static_cast<int64_t>(plans.size() * windows.size()));
+  warm_up(model, windows[0], options.run);
+  RowLoop loop(model, windows, options, progress);
+  PerplexityResult result;
+  for (Plan& plan : plans) {
+    result.interrupted = !loop.run(plan);
+    if (result.interrupted) break;
+    row_done(plan.row);
+    result.rows.push_back(std::move(plan.row));
+  }
+  progress.end();
+  return result;
+}
+
+}  // namespace kvlab
