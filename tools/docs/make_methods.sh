@@ -55,6 +55,7 @@ def budgets_of(method):
 KINDS = {
     "fixed": "fixed: known when the entry is written",
     "weights": "weights: needs the attention weights of every query",
+    "periodic": "periodic: scores all live entries anew whenever the budget acts, every 128 tokens unless told otherwise",
 }
 
 print("# Methods\n")
