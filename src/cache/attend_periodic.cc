@@ -14,15 +14,6 @@ namespace kvlab {
 
 namespace {
 
-void row_to_float(const std::byte* row, DType type, int n, float* out) {
-  if (type == DType::kF32) {
-    std::copy_n(reinterpret_cast<const float*>(row), n, out);
-  } else {
-    const auto* x = reinterpret_cast<const BF16*>(row);
-    for (int i = 0; i < n; ++i) out[i] = to_float(x[i]);
-  }
-}
-
 // One live entry: where it lies, until it is sorted.
 struct Live {
   int32_t position;

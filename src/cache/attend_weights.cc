@@ -43,15 +43,6 @@ struct KvCache::Unit {
 
 namespace {
 
-void row_to_float(const std::byte* row, DType type, int n, float* out) {
-  if (type == DType::kF32) {
-    std::copy_n(reinterpret_cast<const float*>(row), n, out);
-  } else {
-    const auto* x = reinterpret_cast<const BF16*>(row);
-    for (int i = 0; i < n; ++i) out[i] = to_float(x[i]);
-  }
-}
-
 void append_row(HeadStore& store, const float* k, const float* v, int n, int32_t position,
                 const float* state) {
   if (store.type() == DType::kF32) {

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "kernels/elementwise.h"
 
 namespace kvlab {
 
@@ -12,6 +13,14 @@ CacheBytes& CacheBytes::operator+=(const CacheBytes& other) {
   scores += other.scores;
   slack += other.slack;
   return *this;
+}
+
+void row_to_float(const std::byte* row, DType type, int n, float* out) {
+  if (type == DType::kF32) {
+    std::memcpy(out, row, static_cast<size_t>(n) * sizeof(float));
+  } else {
+    to_f32(reinterpret_cast<const BF16*>(row), n, out);
+  }
 }
 
 HeadStore::HeadStore(int head_dim, DType type, int state_width)

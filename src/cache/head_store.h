@@ -27,6 +27,9 @@ struct CacheBytes {
 
 inline constexpr int kPageSlots = 16;
 
+// n stored elements of a key or a value as floats.
+void row_to_float(const std::byte* row, DType type, int n, float* out);
+
 class HeadStore {
  public:
   // `state_width` floats per entry are carried for the scorer.

@@ -1,4 +1,6 @@
 // kvlab compare: the main job.
+#include <chrono>
+
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -289,7 +291,16 @@ int run(const Flags& f) {
     result.environment = environment;
     write_comparison(result, folder);
   };
-  Comparison comparison = compare(model, specs, documents, options, *progress, save);
+  // The first document at once, then now and then: writing everything after each of thousands would take
+  // most of the time.
+  std::optional<std::chrono::steady_clock::time_point> saved;
+  const auto save_sometimes = [&](const std::function<ComparisonResult()>& so_far) {
+    const auto now = std::chrono::steady_clock::now();
+    if (saved && now - *saved < std::chrono::seconds(20)) return;
+    save(so_far());
+    saved = now;
+  };
+  Comparison comparison = compare(model, specs, documents, options, *progress, save_sometimes);
   comparison.result.config = config;
   comparison.result.margin = margin;
   comparison.result.environment = environment;

@@ -229,7 +229,7 @@ class DocumentLoop {
 
 Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<MethodSpec>& specs,
                    const std::vector<TokenDocument>& documents, const CompareOptions& options,
-                   Progress& progress, const std::function<void(const ComparisonResult&)>& document_done) {
+                   Progress& progress, const DocumentDone& document_done) {
   std::vector<Row> rows = make_rows(specs, shape_of(model->config()), options);
   int64_t runs = 0;
   for (const Row& row : rows) runs += static_cast<int64_t>(row.runs.size());
@@ -239,7 +239,7 @@ Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<
   bool interrupted = false;
   for (size_t d = 0; d < documents.size() && !interrupted; ++d) {
     interrupted = !loop.run(documents[d], d == 0);
-    if (!interrupted) document_done(collect(rows, d + 1 < documents.size()));
+    if (!interrupted) document_done([&] { return collect(rows, d + 1 < documents.size()); });
   }
   progress.end();
   Comparison comparison{collect(rows, interrupted), {}};

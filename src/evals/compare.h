@@ -38,11 +38,15 @@ struct Comparison {
   std::vector<KeptRecord> kept;  // one per row that ran, the first seed's
 };
 
+// Called after each document with a function that collects what is finished so far; collecting costs time
+// that grows with the number of documents, so a caller need not do it each time.
+using DocumentDone = std::function<void(const std::function<ComparisonResult()>& so_far)>;
+
 // Documents run outermost, so that an interrupt (base/progress.h) keeps those that all rows finished;
 // `document_done` is called after each with what is finished so far. Rows that cannot run are SKIPPED or
 // FAILED with the reason.
 Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<MethodSpec>& specs,
                    const std::vector<TokenDocument>& documents, const CompareOptions& options,
-                   Progress& progress, const std::function<void(const ComparisonResult&)>& document_done);
+                   Progress& progress, const DocumentDone& document_done);
 
 }  // namespace kvlab

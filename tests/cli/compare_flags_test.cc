@@ -139,7 +139,8 @@ TEST_F(CompareFlags, SortedByLossOnDemand) {
   ASSERT_EQ(given.exit_code, 0) << given.err;
   std::vector<std::pair<double, std::string>> losses;
   std::vector<std::string> in_given_order;
-  for (const json& method : summary().at("methods")) {
+  const json written = summary();
+  for (const json& method : written.at("methods")) {
     if (method.at("name") == kNoise) continue;  // ties with the baseline
     losses.emplace_back(method.at("nll").get<double>(), method.at("name"));
     in_given_order.push_back(method.at("name"));

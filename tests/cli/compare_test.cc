@@ -141,7 +141,8 @@ TEST_F(CompareFiles, IntervalsAndVerdicts) {
   EXPECT_TRUE(row(written, kNoise).at("p_holm").is_null());
   EXPECT_TRUE(row(written, "Baseline").at("kl_max").is_null());
   EXPECT_EQ(written.at("config").at("margin"), 0.01);
-  for (const json& document : row(detailed, "Knorm(keep=0.4)").at("documents")) {
+  const json detailed_knorm = row(detailed, "Knorm(keep=0.4)");
+  for (const json& document : detailed_knorm.at("documents")) {
     EXPECT_EQ(document.at("block_tokens"), json({128, 21}));
     double delta = 0, kl = 0, token_kl = 0;
     for (const json& sum : document.at("delta_nll_blocks")) delta += sum.get<double>();

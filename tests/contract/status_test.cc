@@ -37,7 +37,7 @@ std::vector<MethodResult> compare_recipes(const std::vector<std::string>& recipe
   std::vector<MethodSpec> specs;
   for (const std::string& recipe : recipes) specs.push_back(resolve_recipe(recipe, {}));
   Comparison comparison =
-      compare(tiny_model(), specs, documents, options, silent_progress(), [](const ComparisonResult&) {});
+      compare(tiny_model(), specs, documents, options, silent_progress(), [](const auto&) {});
   std::vector<MethodResult>& rows = comparison.result.methods;
   // Baselines first: the one that counts, the noise floor, and another for methods that read attention
   // weights.

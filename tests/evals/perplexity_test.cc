@@ -119,7 +119,7 @@ TEST_F(PerplexityTest, StreamAndPrefixEqualTheComparison) {
     std::vector<MethodSpec> specs;
     for (const std::string& recipe : recipes) specs.push_back(resolve_recipe(recipe, {}));
     const auto compared =
-        compare(tiny_model(), specs, {document}, options, silent_progress(), [](const ComparisonResult&) {});
+        compare(tiny_model(), specs, {document}, options, silent_progress(), [](const auto&) {});
     ASSERT_EQ(compared.result.methods.size(), own.rows.size() + 1);  // its noise floor
     for (size_t r = 0; r < own.rows.size(); ++r) {
       const DocumentResult& mine = own.rows[r].result.documents[0];

@@ -27,7 +27,7 @@ class StreamingValidation : public ::testing::Test {
     comparison_ = compare(
         model,
         {resolve_recipe("streaming_llm(sinks=4,window=128)", {}), resolve_recipe("random_validation", {})},
-        {document}, options, silent_progress(), [](const ComparisonResult&) {});
+        {document}, options, silent_progress(), [](const auto&) {});
     ASSERT_EQ(comparison_.result.methods.size(), 4u);  // after the baseline and the noise floor
     ASSERT_EQ(comparison_.kept.size(), 2u);
   }
