@@ -18,6 +18,11 @@ const PeriodicScorer* Method::periodic() const {
              : nullptr;
 }
 
+const PlannedScorer* Method::planned() const {
+  return scorer && spec.scorer->kind == ScorerKind::kPlanned ? static_cast<const PlannedScorer*>(scorer.get())
+                                                             : nullptr;
+}
+
 std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape) {
   auto method = std::make_shared<Method>();
   method->spec = spec;

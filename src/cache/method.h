@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "cache/planned.h"
 #include "cache/recipe.h"
 #include "cache/scorer.h"
 
@@ -17,6 +18,7 @@ struct Method {
   const FixedScorer* fixed() const;
   const WeightsScorer* weights() const;
   const PeriodicScorer* periodic() const;
+  const PlannedScorer* planned() const;
   bool wants_hidden() const { return scorer && scorer->wants_hidden(); }
 };
 

@@ -113,6 +113,14 @@ std::string kvzap_folder(int hidden) {
   return path.string();
 }
 
+std::vector<const ScorerInfo*> online_scorers() {
+  std::vector<const ScorerInfo*> scorers;
+  for (const ScorerInfo* scorer : registry_scorers()) {
+    if (scorer->kind != ScorerKind::kPlanned) scorers.push_back(scorer);
+  }
+  return scorers;
+}
+
 std::string needed_arguments(const ScorerInfo& scorer) {
   if (!scorer.learned) return "";
   if (scorer.name == "kvzap") return ",model=\"" + kvzap_folder(0) + "\"";
@@ -139,7 +147,7 @@ double median_score(const ScorerInfo& scorer) {
 
 std::vector<std::string> streaming_recipes(int64_t window) {
   std::vector<std::string> recipes;
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     for (const BudgetInfo* budget : registry_budgets()) {
       if (budget->threshold && !scorer->no_threshold.empty()) continue;
       for (const int every : {1, 7}) {
@@ -155,7 +163,7 @@ std::vector<std::string> streaming_recipes(int64_t window) {
 
 std::vector<std::string> context_recipes(double keep) {
   std::vector<std::string> recipes;
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     recipes.push_back(fmt::format("{}(keep={},at=context{})", scorer->name, keep, needed_arguments(*scorer)));
   }
   return recipes;
