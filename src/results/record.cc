@@ -58,6 +58,7 @@ MethodResult merge_seeds(std::vector<MethodResult> runs) {
   merged.every = runs[0].every;
   merged.notes = runs[0].notes;
   merged.reference = runs[0].reference;
+  merged.control_family = runs[0].control_family;
   for (const MethodResult& run : runs) {
     if (run.status == Status::kOk) continue;
     merged.status = run.status;
