@@ -182,7 +182,8 @@ TEST_F(CompareFiles, LongRangeLoss) {
   EXPECT_EQ(row(written, "StreamingLLM").at("long_range_control_family"), true);
   EXPECT_THAT(row(written, "StreamingLLM").at("notes").dump(), HasSubstr("speaks against it"));
   double sum = 0;
-  for (const json& document : row(details(), "Knorm").at("documents"))
+  const json knorm = row(details(), "Knorm");
+  for (const json& document : knorm.at("documents"))
     sum += document.at("delta_nll_long_range_sum").get<double>();
   EXPECT_NEAR(row(written, "Knorm").at("delta_nll_long_range").get<double>(),
               sum / control.at("tokens").get<double>(), 1e-9);

@@ -14,15 +14,15 @@ using testing::run_kvlab;
 
 class Diff : public testing::CompareRun {
  protected:
-  // A comparison into its own folder.
+  // A comparison in a folder of its own.
   std::string run_into(const std::string& folder, const std::vector<std::string>& methods,
                        const std::string& data, std::vector<std::string> extra = {}) {
-    const std::string path = place_.path(folder);
-    extra.insert(extra.end(), {"--output_dir", path, "--methods"});
+    extra.push_back("--methods");
     extra.insert(extra.end(), methods.begin(), methods.end());
     const ProgramResult result = compare(extra, data);
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    return path;
+    std::filesystem::rename(place_.path("out"), place_.path(folder));
+    return place_.path(folder);
   }
 };
 

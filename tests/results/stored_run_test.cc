@@ -54,7 +54,7 @@ TEST_F(StoredRuns, ComeBackFromFolderAndFile) {
 TEST_F(StoredRuns, SeedsAreAveraged) {
   write_comparison(stored_comparison({}), folder_.path());
   const StoredRun run = read_stored_run(folder_.path());
-  EXPECT_NEAR(run.rows[2].documents[0].blocks[0].sum, 128 * 3.5, 1e-9) << "of 3.4 and 3.6";
+  EXPECT_NEAR(run.rows[2].documents[1].blocks[0].sum, 128 * 3.5, 1e-9) << "of 3.4 and 3.6";
 }
 
 TEST_F(StoredRuns, WhatIsNotThere) {
