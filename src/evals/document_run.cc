@@ -133,16 +133,17 @@ void count_bytes(const Session& session, const RunOptions& options, DocumentResu
   result.forced_evictions = cache.evictions().forced;
 }
 
-// The sums that intervals are computed from.
-void add_to_block(DocumentResult& result, size_t token, double delta, double kl) {
-  if (token % kBlockTokens == 0) {
-    result.block_tokens.push_back(0);
-    result.delta_blocks.push_back(0);
-    result.kl_blocks.push_back(0);
+// The sums that comparisons between runs are computed from.
+void add_losses(const std::vector<float>& nll, DocumentResult& result) {
+  for (size_t i = 0; i < nll.size(); ++i) {
+    if (i % kBlockTokens == 0) {
+      result.block_tokens.push_back(0);
+      result.nll_blocks.push_back(0);
+    }
+    ++result.block_tokens.back();
+    result.nll_blocks.back() += nll[i];
+    result.nll_sum += nll[i];
   }
-  ++result.block_tokens.back();
-  result.delta_blocks.back() += delta;
-  result.kl_blocks.back() += kl;
 }
 
 }  // namespace
@@ -178,7 +179,7 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
   run.result.id = document.id;
   run.result.tokens = n;
   run.result.tokens_scored = static_cast<int64_t>(run.queries.size());
-  for (const float nll : run.nll) run.result.nll_sum += nll;
+  add_losses(run.nll, run.result);
   count_entries(session, options, run);
   count_seen(session.cache(), run);
   count_bytes(session, options, run.result);
@@ -189,12 +190,15 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
 void add_deltas(const Model& model, const DocumentRun& baseline, DocumentRun& run) {
   KVLAB_CHECK(baseline.queries == run.queries);
   const Fidelity fidelity = compare_states(model, baseline.hidden, run.hidden, run.hidden.rows);
+  run.result.delta_blocks.assign(run.result.block_tokens.size(), 0);
+  run.result.kl_blocks.assign(run.result.block_tokens.size(), 0);
   for (size_t i = 0; i < run.nll.size(); ++i) {
     const double delta = static_cast<double>(run.nll[i]) - baseline.nll[i];
     run.result.delta_nll_sum += delta;
     if (run.touched[i]) run.result.delta_nll_touched_sum += delta;
     run.result.kl_sum += fidelity.kl[i];
-    add_to_block(run.result, i, delta, fidelity.kl[i]);
+    run.result.delta_blocks[i / kBlockTokens] += delta;
+    run.result.kl_blocks[i / kBlockTokens] += fidelity.kl[i];
     const double delta_p =
         std::exp(-static_cast<double>(run.nll[i])) - std::exp(-static_cast<double>(baseline.nll[i]));
     run.result.delta_p_squared_sum += delta_p * delta_p;
