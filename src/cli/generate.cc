@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
-#include <iterator>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -48,11 +48,18 @@ void check(const Flags& f) {
 
 std::string read_prompt(const Flags& f) {
   if (f.prompt) return *f.prompt;
-  if (f.prompt_file == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
-  std::ifstream file(f.prompt_file, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file) throw UserError("--prompt_file " + f.prompt_file + ": cannot be read");
-  return text;
+  std::ostringstream text;
+  if (f.prompt_file == "-") {
+    text << std::cin.rdbuf();
+    return text.str();
+  }
+  const std::ifstream file(f.prompt_file, std::ios::binary);
+  std::error_code ignored;
+  if (!file || std::filesystem::is_directory(f.prompt_file, ignored)) {
+    throw UserError("--prompt_file " + f.prompt_file + ": cannot be read");
+  }
+  text << file.rdbuf();
+  return text.str();
 }
 
 // What is asked of the model: the prompt's tokens, and the tokens that end the answer.

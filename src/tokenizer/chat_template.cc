@@ -55,7 +55,7 @@ class PromptParts {
 };
 
 std::string leading_bos(const ChatTemplate& chat) {
-  return holds(chat.text, "bos_token") || (!chat.bos.empty() && holds(chat.text, chat.bos)) ? chat.bos : "";
+  return holds(chat.text, "bos_token") ? chat.bos : "";
 }
 
 // What a ChatML template says where no system message is given: "<|im_start|>system\nTEXT<|im_end|>" with a

@@ -249,7 +249,7 @@ TEST_F(Generate, CtrlCKeepsTheTextAndTheFigures) {
   EXPECT_EQ(result.exit_code, 130) << result.err;
   EXPECT_NE(result.out, "");
   EXPECT_EQ(first_invalid_utf8(result.out), std::string::npos);
-  EXPECT_THAT(result.err, HasSubstr(" s, interrupted"));
+  EXPECT_THAT(result.err, HasSubstr("tokens/s, interrupted"));
   EXPECT_THAT(result.err, HasSubstr("live entries per head 16 min"));
 }
 

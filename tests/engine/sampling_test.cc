@@ -35,7 +35,7 @@ std::map<int32_t, double> reference(const std::vector<float>& logits, const Samp
   for (const int32_t id : order) all += weight(id);
   std::map<int32_t, double> chances;
   for (const int32_t id : order) {
-    if (reached >= options.top_p) break;
+    if (options.top_p < 1 && reached >= options.top_p) break;
     reached += weight(id) / all;
     kept += weight(id);
     chances[id] = weight(id);
