@@ -76,16 +76,8 @@ EntryCount count_between(const DocumentRun& run, int64_t first, int64_t end) {
 
 void count_entries(const Session& session, const RunOptions& options, DocumentRun& run) {
   const KvCache& cache = session.cache();
-  const ModelShape& shape = cache.method().shape;
   const Policy& policy = cache.method().spec.policy;
-  run.live.assign(shape.layers, std::vector<std::vector<int32_t>>(shape.kv_heads));
-  for (int layer = 0; layer < shape.layers; ++layer) {
-    for (int head = 0; head < shape.kv_heads; ++head) {
-      auto& positions = run.live[layer][head];
-      positions = cache.store(layer, head).positions();
-      std::sort(positions.begin(), positions.end());
-    }
-  }
+  run.live = session.live_positions();
   const int64_t n = cache.tokens();
   const int64_t outside = std::max<int64_t>(0, n - options.common_window);
   DocumentResult& result = run.result;
@@ -119,12 +111,10 @@ void count_seen(const KvCache& cache, DocumentRun& run) {
 
 void count_bytes(const Session& session, const RunOptions& options, DocumentResult& result) {
   const KvCache& cache = session.cache();
-  const ModelShape& shape = cache.method().shape;
   const CacheBytes bytes = cache.bytes();
   result.kv_bytes = bytes.total();
   result.kv_bytes_peak = cache.peak_bytes();
-  result.kv_bytes_baseline = int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim * cache.tokens() *
-                             static_cast<int64_t>(element_size(options.kv_type));
+  result.kv_bytes_baseline = dense_cache_bytes(cache.method().shape, cache.tokens(), options.kv_type);
   result.breakdown.payload = bytes.payload;
   result.breakdown.positions = bytes.positions;
   result.breakdown.scores = bytes.scores;

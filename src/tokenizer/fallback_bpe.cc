@@ -118,6 +118,8 @@ class FallbackBpe : public Tokenizer {
     throw UserError("encoding with byte-fallback BPE is not supported yet");
   }
 
+  std::vector<int32_t> encode_parts(std::span<const TextPart>) const override { return encode("", true); }
+
   std::string decode(const std::vector<int32_t>& ids, bool special) const override {
     std::vector<std::string> parts;
     for (const int32_t id : ids) {
