@@ -103,7 +103,10 @@ class Parser {
 
 bool needs_quotes(const std::string& value) {
   int depth = 0;
+  bool in_quotes = false;  // within a part that is the value
   for (char c : value) {
+    if (c == '"') in_quotes = !in_quotes;
+    if (in_quotes) continue;
     if (c == '(') ++depth;
     if (c == ')') --depth;
     if (depth < 0) return true;

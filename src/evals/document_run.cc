@@ -76,7 +76,7 @@ EntryCount count_between(const DocumentRun& run, int64_t first, int64_t end) {
 void count_entries(const Session& session, const RunOptions& options, DocumentRun& run) {
   const KvCache& cache = session.cache();
   const ModelShape& shape = cache.method().shape;
-  const Policy& policy = cache.method().spec.policy;
+  const MethodSpec& spec = cache.method().spec;
   run.live.assign(shape.layers, std::vector<std::vector<int32_t>>(shape.kv_heads));
   for (int layer = 0; layer < shape.layers; ++layer) {
     for (int head = 0; head < shape.kv_heads; ++head) {
@@ -90,8 +90,8 @@ void count_entries(const Session& session, const RunOptions& options, DocumentRu
   DocumentResult& result = run.result;
   result.overall = count_between(run, 0, n);
   result.outside_window = count_between(run, 0, outside);
-  result.compressible = count_between(run, std::min(policy.sinks, outside), outside);
-  const int64_t own_window = policy.budget ? policy.window_at(n) : options.common_window;
+  result.compressible = count_between(run, std::min(spec.lasting_sinks(), outside), outside);
+  const int64_t own_window = spec.policy.budget ? spec.policy.window_at(n) : options.common_window;
   result.outside_effective_window = count_between(run, 0, std::max<int64_t>(0, n - own_window));
 }
 
