@@ -10,6 +10,12 @@ namespace kvlab {
 
 KvCache::KvCache(std::shared_ptr<const Method> method, CacheOptions options)
     : method_(std::move(method)), options_(std::move(options)) {
+  if (method_->planned() && !options_.imposed) {
+    throw UserError(
+        method_->spec.display +
+        " decides before it runs what goes, so it needs the whole text beforehand: only compare, score "
+        "and ppl can run it");
+  }
   if (method_->spec.codec) options_.type = method_->spec.codec->type;
   const ModelShape& shape = method_->shape;
   add_stage(*method_);
@@ -37,6 +43,7 @@ void KvCache::attend(const LayerBlock& block) {
       round_to_bf16(block.v + r * block.kv_stride, shape.kv_heads * shape.head_dim);
     }
   }
+  if (options_.tap) options_.tap->see(block);
   const auto any = [&](auto is_kind) {
     return !options_.imposed && std::any_of(stages_.begin(), stages_.end(), is_kind);
   };
@@ -74,6 +81,7 @@ void KvCache::note_allocated() {
 void KvCache::note_eviction(int layer, int head, int64_t position, int64_t n) {
   if (static_cast<int64_t>(evicted_at_.size()) <= n) evicted_at_.resize(n + 1);
   ++evicted_at_[n];
+  if (options_.imposed) ++counts_.evictions;  // nobody decides, so nobody else counts
   if (options_.record_lifetimes) record_.evict_at[index(layer, head)][position] = static_cast<int32_t>(n);
 }
 

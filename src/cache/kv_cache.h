@@ -22,12 +22,15 @@ struct LifetimeRecord {
   }
 };
 
+class LayerTap;
+
 struct CacheOptions {
   DType type = DType::kF32;
   uint64_t document = 0;  // global index of the document, for random scores
   bool record_lifetimes = false;
-  // Evicts what this record says instead of asking the method (tests of the law).
+  // Evicts what this record says instead of asking the method: planned methods, tests of the law.
   std::shared_ptr<const LifetimeRecord> imposed;
+  std::shared_ptr<LayerTap> tap;  // sees every block before its attention; forks share it
 };
 
 // A layer's block of new tokens. Row r is at position first + r. q: [rows][query_heads * head_dim]; k, v:
@@ -46,12 +49,22 @@ struct LayerBlock {
   int64_t out_stride = 0;
 };
 
+// Looks on while a session runs: dumps, first passes.
+class LayerTap {
+ public:
+  virtual ~LayerTap() = default;
+  virtual bool wants_hidden() const { return false; }
+  // Queries and keys rotated, keys and values as the cache stores them. Called once per layer and block.
+  virtual void see(const LayerBlock& block) = 0;
+};
+
 class BlockRun;
 class QueryMemory;
 struct RotaryTable;
 
 class KvCache {
  public:
+  // Throws UserError for a planned method without `imposed`.
   KvCache(std::shared_ptr<const Method> method, CacheOptions options);
   KvCache(KvCache&&) = default;
   KvCache& operator=(KvCache&&) = default;
@@ -60,6 +73,10 @@ class KvCache {
 
   const Method& method() const { return *method_; }
   const CacheOptions& options() const { return options_; }
+
+  bool wants_hidden() const {
+    return method_->wants_hidden() || (options_.tap && options_.tap->wants_hidden());
+  }
 
   // All layers must be given the same blocks, in order.
   void attend(const LayerBlock& block);

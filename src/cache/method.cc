@@ -39,6 +39,11 @@ const PeriodicScorer* Method::periodic() const {
              : nullptr;
 }
 
+const PlannedScorer* Method::planned() const {
+  return scorer && spec.scorer->kind == ScorerKind::kPlanned ? static_cast<const PlannedScorer*>(scorer.get())
+                                                             : nullptr;
+}
+
 int Method::carried_floats(int head) const {
   if (fixed()) return 1;
   if (!weights() || (weights()->joint_heads() && head > 0)) return 0;

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "cache/planned.h"
 #include "cache/recipe.h"
 #include "cache/scorer.h"
 
@@ -20,6 +21,7 @@ struct Method {
   const FixedScorer* fixed() const;
   const WeightsScorer* weights() const;
   const PeriodicScorer* periodic() const;
+  const PlannedScorer* planned() const;
   // Floats carried per entry of a KV head: a fixed score, or a weights scorer's state (once, at head 0, for
   // heads that decide jointly).
   int carried_floats(int head) const;

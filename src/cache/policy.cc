@@ -7,12 +7,23 @@
 namespace kvlab {
 
 const char* scorer_kind_name(ScorerKind kind) {
-  return kind == ScorerKind::kFixed ? "fixed" : kind == ScorerKind::kWeights ? "weights" : "periodic";
+  switch (kind) {
+    case ScorerKind::kFixed:
+      return "fixed";
+    case ScorerKind::kWeights:
+      return "weights";
+    case ScorerKind::kPeriodic:
+      return "periodic";
+    case ScorerKind::kPlanned:
+      return "planned";
+  }
+  KVLAB_CHECK(false && "unknown kind");
 }
 
 int64_t Policy::window_at(int64_t n) const {
   if (window) return *window;
   if (rule == WindowRule::kOne) return 1;
+  if (rule == WindowRule::kNone) return 0;
   const int64_t usual = rule == WindowRule::kHalf ? 512 : 128;
   if (!budget || !budget->counts_window) return usual;
   const int64_t half = budget->limit(value, n, 0) / 2;

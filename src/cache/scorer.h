@@ -1,8 +1,9 @@
 // Scorers say what an entry (the key and value of one token in one layer and one KV head) is worth.
-// Three kinds:
+// Four kinds:
 //  - fixed: the score is known when the entry is written, so lifetimes follow before attention runs;
 //  - weights: needs the attention weights of every query, so attention goes token by token inside the layer;
-//  - periodic: scores all live entries anew whenever the budget acts, from what was seen so far.
+//  - periodic: scores all live entries anew whenever the budget acts, from what was seen so far;
+//  - planned: evictions are decided before the session runs (cache/planned.h).
 // A scorer is one file of src/methods/scorers that defines `const ScorerInfo kScorerInfo_<file name>`.
 #pragma once
 
@@ -102,7 +103,7 @@ class PeriodicScorer : public Scorer {
   virtual void score(const PeriodicView& view, float* out) const = 0;
 };
 
-enum class ScorerKind { kFixed, kWeights, kPeriodic };
+enum class ScorerKind { kFixed, kWeights, kPeriodic, kPlanned };
 const char* scorer_kind_name(ScorerKind kind);
 
 // How many of the newest tokens are protected when a recipe does not say.
@@ -110,6 +111,7 @@ enum class WindowRule {
   kUsual,  // 128 with a threshold or a free density; min(128, floor(k/2)) with keep or size
   kHalf,   // 512 with a threshold or a free density; floor(k/2) with keep or size (H2O)
   kOne,    // the current token (TOVA)
+  kNone,   // none: the scores already know what comes (oracle)
 };
 
 // What a scorer is made from.
@@ -136,6 +138,7 @@ struct ScorerInfo {
   std::string no_threshold;  // why a threshold is refused; "" when it is taken
   bool seeded = false;       // draws random numbers: reported over several seeds
   bool learned = false;      // needs model=
+  bool non_causal = false;   // knows the future: a bound to measure methods by, not a method
   // Scores by position alone, the same for all heads: what others fall back to when their budget leaves no
   // choice.
   bool recency = false;

@@ -39,6 +39,11 @@ MethodSpec resolve_two_phase(const Recipe& recipe, const RecipeDefaults& default
     throw UserError(part.name + " needs '" + (context ? "decode" : "context") +
                     "=': two_phase(context=METHOD,decode=METHOD), where none compresses nothing");
   }
+  for (const MethodSpec* phase : {&*context, &*decode}) {
+    if (phase->uses(ScorerKind::kPlanned))
+      throw UserError(part.name + ": " + phase->scorer->name +
+                      " decides before a session runs what goes in it, and leaves no part of it to another");
+  }
   // A session that nothing streams in is the context's method with at=context.
   MethodSpec spec = decode->dense() ? *context : *decode;
   if (!decode->dense()) spec.context = std::make_shared<const MethodSpec>(*context);

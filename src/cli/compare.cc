@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/shared_match.h"
 #include "evals/compare.h"
 #include "reports/heatmap.h"
 #include "reports/table.h"
@@ -26,14 +27,14 @@ struct Flags {
   ModelFlags model;
   std::string data_path, text_field, tokens_field, mask_field, margin, output_dir = "kvlab_results",
                                                                        kvzap_scorer_model;
-  std::string thresholds, densities, bos, protocol = "stream", sort = "given", format = "text";
+  std::string match, thresholds, densities, bos, protocol = "stream", sort = "given", format = "text";
   std::vector<std::string> methods;
   std::optional<double> threshold;
   double compression_ratio = 0.5;
   std::optional<int64_t> sinks, window;
   std::optional<int64_t> chunk_size;
-  int64_t max_samples = 0, max_length = 0, context = 0, num_gpus = 0, seed = 0;
-  bool no_heatmaps = false, token_nll = false, beyond_context = false, quiet = false;
+  int64_t max_samples = 0, max_length = 0, context = 0, num_gpus = 0, seed = 0, match_documents = 0;
+  bool controls = false, no_heatmaps = false, token_nll = false, beyond_context = false, quiet = false;
 };
 
 void declare(CLI::App& app, Flags& f) {
@@ -50,6 +51,16 @@ void declare(CLI::App& app, Flags& f) {
                  "by method, '{\"kvzap\": -5, \"random\": 0.85}', or a sweep of one method, \"-6,-7,-8\"");
   app.add_option("--densities", f.densities,
                  "fraction of the unprotected entries to keep, by method: '{\"h2o\": 0.15}'");
+  app.add_option(
+      "--match", f.match,
+      "bytes_seen=F: find each method's budget (keep, size, free_density or threshold, whichever its "
+      "recipe has) at which its queries see F of the bytes dense attention reads, on calibration "
+      "documents that are then left out; adds the controls");
+  app.add_option("--match_documents", f.match_documents,
+                 "calibration documents of --match; 0: an eighth, at least one")
+      ->capture_default_str();
+  app.add_flag("--controls", f.controls,
+               "add an oracle that knows the future, recency and a sliding window to measure methods by");
   app.add_option("--chunk_size", f.chunk_size,
                  "tokens between two actions of a method; 1 is exact [1; 128 for periodic methods]");
   app.add_option("--sinks", f.sinks, "protected first tokens, for recipes that do not say");
@@ -82,6 +93,10 @@ void declare(CLI::App& app, Flags& f) {
   app.add_flag("--quiet", f.quiet, "no progress");
 }
 
+bool is_sweep(const std::string& thresholds) {
+  return !thresholds.empty() && thresholds.find('{') == std::string::npos;
+}
+
 void check(const Flags& f) {
   if (f.num_gpus > 0)
     throw UserError(fmt::format("--num_gpus {}: kvlab is CPU only now; leave it out or give 0", f.num_gpus));
@@ -105,6 +120,11 @@ void check(const Flags& f) {
   if (f.sort != "given" && f.sort != "nll")
     throw UserError("--sort " + f.sort + " is not known (expected given or nll)");
   if (!f.mask_field.empty() && f.tokens_field.empty()) throw UserError("--mask_field needs --tokens_field");
+  at_least("--match_documents", f.match_documents, 0);
+  if (f.match_documents > 0 && f.match.empty())
+    throw UserError("--match_documents needs --match bytes_seen=F");
+  if (parse_match(f.match) && is_sweep(f.thresholds))
+    throw UserError("--match finds the thresholds itself; leave the sweep of --thresholds out");
   parse_table_format(f.format);
   parse_margin("--margin", f.margin);
 }
@@ -139,10 +159,6 @@ std::vector<std::pair<std::string, double>> by_method(const std::string& flag, c
   return values;
 }
 
-bool is_sweep(const std::string& thresholds) {
-  return !thresholds.empty() && thresholds.find('{') == std::string::npos;
-}
-
 std::vector<MethodSpec> resolve_methods(const Flags& f) {
   RecipeDefaults defaults;
   defaults.keep = 1 - f.compression_ratio;
@@ -150,6 +166,8 @@ std::vector<MethodSpec> resolve_methods(const Flags& f) {
   defaults.sinks = f.sinks;
   defaults.window = f.window;
   defaults.every = f.chunk_size;
+  // A learned score is made for thresholds; where --match starts from does not matter.
+  if (!f.match.empty() && !f.threshold) defaults.kvzap_threshold = 0;
   defaults.seed = static_cast<uint64_t>(f.seed);
   defaults.scorer_model = f.kvzap_scorer_model;
   defaults.densities = by_method("--densities", "free_density", f.densities);
@@ -173,6 +191,10 @@ std::vector<MethodSpec> resolve_methods(const Flags& f) {
   }
   std::vector<MethodSpec> specs;
   for (const std::string& recipe : recipes) specs.push_back(resolve_recipe(recipe, defaults));
+  if (f.controls || !f.match.empty()) {
+    for (MethodSpec& control : control_methods(defaults, !f.match.empty()))
+      specs.push_back(std::move(control));
+  }
   return specs;
 }
 
@@ -211,6 +233,7 @@ nlohmann::ordered_json config_json(const Flags& f, const std::string& data, cons
   json["seed"] = f.seed;
   const std::optional<double> margin = parse_margin("--margin", f.margin);
   json["margin"] = margin ? nlohmann::ordered_json(*margin) : nullptr;
+  json["match"] = f.match.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(f.match);
   json["recipes"] = nlohmann::ordered_json::array();
   for (const MethodSpec& spec : specs) json["recipes"].push_back(spec.recipe);
   return json;
@@ -251,11 +274,17 @@ void draw_pictures(const Comparison& comparison, const std::filesystem::path& fo
 
 int run(const Flags& f) {
   check(f);
-  const std::vector<MethodSpec> specs = resolve_methods(f);
+  std::vector<MethodSpec> specs = resolve_methods(f);
   const std::string data = f.data_path.empty() ? default_corpus_path().string() : f.data_path;
   if (data.empty()) throw UserError("the built-in corpus is not installed; give --data_path FILE");
   const ModelFiles files = f.model.open();
-  const std::vector<TokenDocument> documents = read_tokens(f, data, files);
+  std::vector<TokenDocument> documents = read_tokens(f, data, files), slice;
+  const std::optional<double> match = parse_match(f.match);
+  if (match) {
+    CalibrationSplit split = split_for_calibration(std::move(documents), f.match_documents);
+    documents = std::move(split.rest);
+    slice = std::move(split.slice);
+  }
   for (const MethodSpec& spec : specs) {  // what cannot run is said before any work
     if (!spec.dense() && !spec.lacks_model()) make_method(spec, shape_of(files.config));
   }
@@ -279,10 +308,11 @@ int run(const Flags& f) {
   const std::filesystem::path folder = f.output_dir;
   prepare_folder(folder);
   const auto progress = terminal_progress(f.quiet);
-  const auto config = config_json(f, data, files, specs, documents);
   const std::optional<double> margin = parse_margin("--margin", f.margin);
   const auto environment = environment_json();
   const auto model = load_model(files, f.model.weight_type(), *progress);
+  if (match) options.matches = match_methods(model, specs, slice, {*match, 0.01, options.run}, *progress);
+  const auto config = config_json(f, data, files, specs, documents);
   const auto save = [&](ComparisonResult result) {
     result.config = config;
     result.margin = margin;
@@ -330,7 +360,8 @@ const CommandInfo kCommandInfo_compare = {
     "  kvlab compare --model llama.gguf --data_path books.jsonl --methods knorm,h2o --compression_ratio "
     "0.75\n"
     "  kvlab compare --methods 'streaming_llm(sinks=4,window=128) random_validation' --max_samples 1\n"
-    "  kvlab compare --methods knorm --thresholds \"-14,-16,-18\"\n",
+    "  kvlab compare --methods knorm --thresholds \"-14,-16,-18\"\n"
+    "  kvlab compare --methods 'knorm h2o snapkv' --match bytes_seen=0.5\n",
     [](CLI::App& app) -> std::function<int()> {
       auto flags = std::make_shared<Flags>();
       declare(app, *flags);

@@ -15,7 +15,8 @@ constexpr const char* kTwoPhaseSummary =
     "one method acts once, at the end of the context, the other from there on; either may be none";
 
 std::string default_protection(const ScorerInfo& info) {
-  const char* window = info.window == WindowRule::kOne ? "the current token"
+  const char* window = info.window == WindowRule::kOne    ? "the current token"
+                       : info.window == WindowRule::kNone ? "0"
                        : info.window == WindowRule::kHalf
                            ? "half the budget (512 with threshold or free_density)"
                            : "min(128, half the budget) (128 with threshold or free_density)";

@@ -12,7 +12,7 @@ namespace {
 class CacheAttention : public AttentionProvider {
  public:
   explicit CacheAttention(KvCache& cache) : cache_(cache) {}
-  bool wants_hidden() const override { return cache_.method().wants_hidden(); }
+  bool wants_hidden() const override { return cache_.wants_hidden(); }
   void attend(const AttentionBlock& b) override {
     cache_.attend(
         {b.layer, b.first, b.rows, b.q, b.k, b.v, b.q_stride, b.kv_stride, b.hidden, b.out, b.out_stride});

@@ -1,6 +1,7 @@
 #include "evals/compare.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "base/error.h"
 
@@ -30,6 +31,10 @@ MethodResult describe(const MethodSpec& spec) {
   if (!spec.dense()) {
     result.every = spec.policy.at_context ? std::nullopt : std::optional<int64_t>(spec.policy.every);
     if (const auto seed = spec.drawn_seed()) result.seed = static_cast<int64_t>(*seed);
+    if (spec.scorer->non_causal) {
+      result.non_causal = true;
+      result.notes.push_back("not causal: it knows the future, so no method can be expected to reach it");
+    }
   }
   return result;
 }
@@ -43,11 +48,23 @@ bool wants_seeds(const MethodSpec& spec) {
   });
 }
 
-Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptions& options) {
+std::string match_note(const MatchRecord& match) {
+  if (match.variable.empty()) return "budget not matched: it " + match.reason;
+  char text[160];
+  std::snprintf(text, sizeof text, "%s=%.7g found in %d run%s: %.2f%% seen on %lld calibration document%s",
+                match.variable.c_str(), match.value, match.runs, match.runs == 1 ? "" : "s",
+                100 * match.reached, static_cast<long long>(match.documents),
+                match.documents == 1 ? "" : "s");
+  return text;
+}
+
+Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptions& options,
+             const std::optional<MatchRecord>& match = {}) {
   Row row;
   row.spec = spec;
   row.options = options.run;
   row.skipped = describe(spec);
+  row.skipped.match = match;
   if (spec.lacks_model()) {
     row.skipped.status = Status::kSkipped;
     row.skipped.reason = "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
@@ -59,11 +76,18 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
         "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
     return row;
   }
+  if (match && !match->feasible) {
+    row.skipped.status = Status::kInfeasible;
+    row.skipped.reason = match->reason;
+    return row;
+  }
   const int seeds = wants_seeds(spec) ? options.seeds : 1;
   for (int s = 0; s < seeds; ++s) {
     const MethodSpec seeded =
         seeds > 1 ? with_seed(spec, *spec.drawn_seed() + static_cast<uint64_t>(s)) : spec;
     row.runs.push_back({make_method(seeded, shape), describe(seeded)});
+    row.runs.back().result.match = match;
+    if (match) row.runs.back().result.notes.push_back(match_note(*match));
     if (!spec.dense() && !spec.policy.at_context && spec.policy.every != options.every) {
       // Acting less often widens the mean window by about half the difference: no fair neighbour of the other
       // rows.
@@ -102,11 +126,21 @@ std::vector<Row> make_rows(const std::vector<MethodSpec>& specs, const ModelShap
   const bool by_weights = std::any_of(specs.begin(), specs.end(),
                                       [](const MethodSpec& spec) { return spec.uses(ScorerKind::kWeights); });
   if (by_weights) rows.push_back(one_query_baseline(shape, options));
-  for (const MethodSpec& spec : specs) {
-    if (spec.dense() && !spec.codec) continue;  // the baseline is there already
-    rows.push_back(make_row(spec, shape, options));
+  KVLAB_CHECK(options.matches.empty() || options.matches.size() == specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].dense() && !specs[i].codec) continue;  // the baseline is there already
+    rows.push_back(
+        make_row(specs[i], shape, options, options.matches.empty() ? std::nullopt : options.matches[i]));
   }
   return rows;
+}
+
+// Where every unprotected entry goes, what is left is what StreamingLLM with the same protection keeps.
+std::string equivalent_of(const Policy& policy) {
+  std::string text = "; it equals streaming_llm(sinks=" + std::to_string(policy.sinks);
+  if (policy.window) text += ",window=" + std::to_string(*policy.window);
+  if (policy.every > 1) text += ",every=" + std::to_string(policy.every);
+  return text + ")" + (policy.window ? "" : " with a window of half the budget");
 }
 
 // The row as reported now: seeds merged, judged.
@@ -124,6 +158,7 @@ MethodResult finish(const Row& row) {
       result.reason = "the recipe cannot evict";
     } else {
       judge(result, {true, !spec.recency()});
+      if (result.status == Status::kFallback && !spec.context) result.reason += equivalent_of(spec.policy);
     }
     results.push_back(std::move(result));
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,11 @@ namespace kvlab {
 
 struct CompareOptions {
   RunOptions run;
-  bool token_nll = false;      // keep every token's loss
-  bool record_first = false;   // hand out what was kept of the first document
-  int64_t every = 1;           // the run's pace; rows that act at another are flagged
-  int seeds = 5;               // of rows that draw random numbers and name no seed
+  bool token_nll = false;                           // keep every token's loss
+  bool record_first = false;                        // hand out what was kept of the first document
+  int64_t every = 1;                                // the run's pace; rows that act at another are flagged
+  int seeds = 5;                                    // of rows that draw random numbers and name no seed
+  std::vector<std::optional<MatchRecord>> matches;  // of the methods given, when budgets were matched
   int64_t noise_extend = 100;  // tokens per extend of the second baseline, whose distance is the noise floor
 };
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "engine/hindsight.h"
 
 namespace kvlab {
 
@@ -158,9 +159,14 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
   cache_options.type = options.kv_type;
   cache_options.document = static_cast<uint64_t>(document.index);
   cache_options.record_lifetimes = options.record_lifetimes;
-  Session session(model, method, cache_options);
-
   const auto start = std::chrono::steady_clock::now();
+  if (method->planned()) {
+    const bool prefix = options.protocol.kind == Protocol::Kind::kPrefix;
+    cache_options.imposed =
+        plan_lifetimes_ahead(model, method, document.tokens,
+                             prefix ? std::optional(options.protocol.context) : std::nullopt, cache_options);
+  }
+  Session session(model, method, cache_options);
   run.hidden = extend_all(session, document, options, run.prefill_seconds);
   keep_rows(run.hidden, run.queries);
   std::vector<int32_t> targets;

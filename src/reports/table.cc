@@ -35,6 +35,7 @@ const std::vector<FigureColumn>& quality_columns() {
   static const std::vector<FigureColumn> columns = {
       {"NLL", "nll", &S::nll, &S::nll_spread, {4}},
       {"ΔNLL", "delta_nll", &S::delta_nll, &S::delta_nll_spread, {4, true}},
+      {"to oracle", "gap_to_oracle", &S::gap_to_oracle, nullptr, {4, true}},
       {"PPL", "ppl", &S::ppl, &S::ppl_spread, {3}},
       {"ΔPPL", "delta_ppl", &S::delta_ppl, &S::delta_ppl_spread, {3, true}},
       {"ΔPPL %", "delta_ppl_percent", &S::delta_ppl_percent, &S::delta_ppl_percent_spread, {3, true}},
@@ -132,7 +133,10 @@ std::vector<Column> columns_of(const std::vector<Row>& rows, bool verdicts, bool
     speed.cells.push_back(number_text(summary.tokens_per_second, {1}, "—"));
   }
   std::vector<Column> columns = {names};
+  const bool oracle =
+      std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.summary.gap_to_oracle; });
   for (const FigureColumn& figure : quality_columns()) {
+    if (figure.figure == &MethodSummary::gap_to_oracle && !oracle) continue;
     columns.push_back(figure_column(rows, figure));
     if (figure.figure != &MethodSummary::delta_nll) continue;
     if (Column interval = interval_column(rows); !interval.cells.empty()) columns.push_back(interval);

@@ -87,6 +87,20 @@ Json to_json(const DocumentResult& document) {
           {"notes", document.notes}};
 }
 
+// `elsewhere`: what the row reached on the documents that were compared.
+Json to_json(const MatchRecord& match, const std::optional<double>& elsewhere) {
+  const bool searched = match.runs > 0;
+  return {{"target", match.target},
+          {"variable", match.variable.empty() ? Json(nullptr) : Json(match.variable)},
+          {"value", searched ? Json(match.value) : Json(nullptr)},
+          {"calibration_seen", searched ? Json(match.reached) : Json(nullptr)},
+          {"calibration_documents", match.documents},
+          {"seen", or_null(elsewhere)},
+          {"protected_seen", match.variable.empty() ? Json(nullptr) : Json(match.least)},
+          {"runs", match.runs},
+          {"feasible", match.feasible}};
+}
+
 Json summary_row(const MethodResult& method, const MethodSummary& s) {
   return {{"name", method.name},
           {"recipe", method.recipe},
@@ -100,6 +114,7 @@ Json summary_row(const MethodResult& method, const MethodSummary& s) {
           {"delta_nll_ci95", to_json(s.delta_nll_ci95)},
           {"ci_method", or_null(s.ci_method)},
           {"p_holm", or_null(s.p_holm)},
+          {"gap_to_oracle", or_null(s.gap_to_oracle)},
           {"verdict", or_null(s.verdict)},
           {"kl_mean", or_null(s.kl_mean)},
           {"kl_ci95", to_json(s.kl_ci95)},
@@ -135,6 +150,8 @@ Json summary_row(const MethodResult& method, const MethodSummary& s) {
           {"delta_nll_spread", or_null(s.delta_nll_spread)},
           {"delta_ppl_spread", or_null(s.delta_ppl_spread)},
           {"delta_ppl_percent_spread", or_null(s.delta_ppl_percent_spread)},
+          {"match", method.match ? to_json(*method.match, s.density_seen) : Json(nullptr)},
+          {"non_causal", method.non_causal},
           {"notes", method.notes}};
 }
 

@@ -14,6 +14,8 @@ const char* status_name(Status status) {
       return "INERT";
     case Status::kFallback:
       return "FALLBACK";
+    case Status::kInfeasible:
+      return "INFEASIBLE";
     case Status::kSkipped:
       return "SKIPPED";
     case Status::kFailed:
@@ -57,6 +59,8 @@ MethodResult merge_seeds(std::vector<MethodResult> runs) {
   merged.effective_window = runs[0].effective_window;
   merged.every = runs[0].every;
   merged.notes = runs[0].notes;
+  merged.non_causal = runs[0].non_causal;
+  merged.match = runs[0].match;
   merged.reference = runs[0].reference;
   for (const MethodResult& run : runs) {
     if (run.status == Status::kOk) continue;

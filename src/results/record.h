@@ -13,10 +13,11 @@ namespace kvlab {
 
 enum class Status {
   kOk,
-  kNeutral,   // the recipe cannot evict (keep=1)
-  kInert,     // it should have acted, but no scored token saw a compressed cache
-  kFallback,  // every eviction was forced: the scores had no say
-  kSkipped,   // does not apply here; the reason says why
+  kNeutral,     // the recipe cannot evict (keep=1)
+  kInert,       // it should have acted, but no scored token saw a compressed cache
+  kFallback,    // every eviction was forced: the scores had no say
+  kInfeasible,  // protection alone is above the budget that was to be matched
+  kSkipped,     // does not apply here; the reason says why
   kFailed
 };
 
@@ -86,6 +87,19 @@ struct DocumentResult {
   std::vector<std::string> notes;
 };
 
+// What was found for a row when budgets were matched (--match).
+struct MatchRecord {
+  double target = 0;      // density_seen wanted
+  std::string variable;   // keep, size, free_density or threshold; empty: the row has no budget to move
+  double value = 0;       // found for it
+  double least = 0;       // density_seen of what is protected alone
+  double reached = 0;     // density_seen on the calibration documents
+  int64_t documents = 0;  // calibration documents
+  int runs = 0;           // that the search took
+  bool feasible = true;
+  std::string reason;  // why it is infeasible, or why nothing was matched
+};
+
 // One row of a comparison.
 struct MethodResult {
   std::string name;    // as shown: "StreamingLLM", or what the user wrote
@@ -95,6 +109,8 @@ struct MethodResult {
   std::optional<int64_t> effective_window;
   std::optional<int64_t> every;  // tokens between actions, where that has a meaning
   std::optional<int64_t> seed;
+  bool non_causal = false;  // knows the future: a bound, not a method
+  std::optional<MatchRecord> match;
   bool reference = false;          // a baseline or a noise floor: nothing to test
   std::vector<std::string> notes;  // what a reader of this row has to know
   std::vector<DocumentResult> documents;

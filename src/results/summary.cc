@@ -174,11 +174,27 @@ void set_distribution(MethodSummary& summary, const MethodResult& run) {
   summary.rms_delta_p = tokens->rms_delta_p;
 }
 
+// How far every method is above the first row that knows the future.
+void set_gaps(const ComparisonResult& result, std::vector<MethodSummary>& summaries) {
+  std::optional<double> bound;
+  for (size_t i = 0; i < summaries.size() && !bound; ++i) {
+    if (result.methods[i].non_causal) bound = summaries[i].delta_nll;
+  }
+  for (size_t i = 0; bound && i < summaries.size(); ++i) {
+    const MethodResult& row = result.methods[i];
+    if (!row.reference && !row.non_causal && summaries[i].delta_nll)
+      summaries[i].gap_to_oracle = *summaries[i].delta_nll - *bound;
+  }
+}
+
 }  // namespace
 
 MethodSummary summarise(const MethodResult& result) {
   MethodSummary summary;
-  if (result.status == Status::kSkipped || result.status == Status::kFailed) return summary;
+  if (result.status == Status::kSkipped || result.status == Status::kFailed ||
+      result.status == Status::kInfeasible) {
+    return summary;
+  }
   if (!result.seed_results.empty()) {
     summary = summarise_runs(result.seed_results);
     if (result.status == Status::kInert) {
@@ -205,12 +221,13 @@ std::vector<MethodSummary> summarise_all(const ComparisonResult& result) {
   for (const MethodResult& row : result.methods) {
     summaries.push_back(summarise(row));
     const bool acted = row.status == Status::kOk || row.status == Status::kFallback;
-    p.push_back(acted && !row.reference ? summaries.back().delta_nll_p : std::nullopt);
+    p.push_back(acted && !row.reference && !row.non_causal ? summaries.back().delta_nll_p : std::nullopt);
     if (result.margin && !row.reference && summaries.back().delta_nll_ci95)
       summaries.back().verdict = margin_verdict(*summaries.back().delta_nll_ci95, *result.margin);
   }
   const std::vector<std::optional<double>> adjusted = holm(p);
   for (size_t i = 0; i < adjusted.size(); ++i) summaries[i].p_holm = adjusted[i];
+  set_gaps(result, summaries);
   return summaries;
 }
 

@@ -51,8 +51,9 @@ struct MethodSummary {
   // Over the scored tokens; null for the baseline and INERT rows.
   std::optional<double> kl_median, kl_p90, kl_p95, kl_p99, kl_p999, kl_max, rms_delta_p;
   // What only a whole comparison knows (summarise_all).
-  std::optional<double> p_holm;        // delta_nll_p adjusted for the number of methods
-  std::optional<std::string> verdict;  // against the margin: PASS, FAIL or INCONCLUSIVE
+  std::optional<double> p_holm;         // delta_nll_p adjusted for the number of methods
+  std::optional<double> gap_to_oracle;  // delta_nll minus the oracle's, where a row knows the future
+  std::optional<std::string> verdict;   // against the margin: PASS, FAIL or INCONCLUSIVE
 };
 
 // Rows that were skipped or failed have no figures: a part of the documents compares with nothing. For a row

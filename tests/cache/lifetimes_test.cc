@@ -46,7 +46,8 @@ std::vector<NaivePolicy> policies() {
           for (const int64_t window : {0, 1, 8, 50}) {
             all.push_back({budget, value, sinks, window, WindowRule::kUsual, every});
           }
-          for (const WindowRule rule : {WindowRule::kUsual, WindowRule::kHalf, WindowRule::kOne}) {
+          for (const WindowRule rule :
+               {WindowRule::kUsual, WindowRule::kHalf, WindowRule::kOne, WindowRule::kNone}) {
             all.push_back({budget, value, sinks, -1, rule, every});
           }
         }

@@ -44,6 +44,7 @@ Policy NaivePolicy::policy() const {
 int64_t NaivePolicy::window_at(int64_t n) const {
   if (window >= 0) return window;
   if (rule == WindowRule::kOne) return 1;
+  if (rule == WindowRule::kNone) return 0;
   const bool half_rule = rule == WindowRule::kHalf;
   if (budget == Budget::kThreshold || budget == Budget::kFreeDensity) return half_rule ? 512 : 128;
   const int64_t half = limit_at(n) / 2;

@@ -137,6 +137,8 @@ TEST(ResolveTwoPhase, RefusesWithTheReason) {
   EXPECT_THAT(refusal("two_phase(context=tova(threshold=1),decode=h2o)"), HasSubstr("takes no threshold"));
   EXPECT_THAT(refusal("two_phase(context=knorm(keep=2),decode=h2o)"), HasSubstr("out of range"));
   EXPECT_THAT(refusal("two_phases(context=knorm,decode=h2o)"), HasSubstr("did you mean 'two_phase'"));
+  EXPECT_THAT(refusal("two_phase(context=oracle,decode=h2o)"), HasSubstr("decides before a session runs"));
+  EXPECT_THAT(refusal("two_phase(context=knorm,decode=oracle)"), HasSubstr("decides before a session runs"));
   EXPECT_THAT(refusal("knorm(keep=0.5)+two_phase"), HasSubstr("two_phase"));
 }
 

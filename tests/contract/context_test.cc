@@ -16,6 +16,7 @@ using testing::context_recipes;
 using testing::live_entries;
 using testing::method_of;
 using testing::needed_arguments;
+using testing::online_scorers;
 using testing::Outcome;
 using testing::random_tokens;
 using testing::run;
@@ -57,7 +58,7 @@ TEST_F(AtContextTest, ActsOnceAndKeepsTheFloor) {
 
 TEST_F(AtContextTest, ProtectsSinksAndWindow) {
   const std::vector<int32_t> tokens = random_tokens(kTokens, 62);
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     const std::string recipe =
         fmt::format("{}(keep=0.2,at=context,sinks=3,window=5{})", scorer->name, needed_arguments(*scorer));
     SCOPED_TRACE(recipe);

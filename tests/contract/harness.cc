@@ -81,6 +81,14 @@ std::string kvzap_folder(int hidden) {
   return path.string();
 }
 
+std::vector<const ScorerInfo*> online_scorers() {
+  std::vector<const ScorerInfo*> scorers;
+  for (const ScorerInfo* scorer : registry_scorers()) {
+    if (scorer->kind != ScorerKind::kPlanned) scorers.push_back(scorer);
+  }
+  return scorers;
+}
+
 std::string needed_arguments(const ScorerInfo& scorer) {
   if (!scorer.learned) return "";
   if (scorer.name == "kvzap") return ",model=\"" + kvzap_folder(0) + "\"";
@@ -107,7 +115,7 @@ double median_score(const ScorerInfo& scorer) {
 
 std::vector<std::string> streaming_recipes(int64_t window) {
   std::vector<std::string> recipes;
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     for (const BudgetInfo* budget : registry_budgets()) {
       if (budget->threshold && !scorer->no_threshold.empty()) continue;
       for (const int every : {1, 7}) {
@@ -123,7 +131,7 @@ std::vector<std::string> streaming_recipes(int64_t window) {
 
 std::vector<std::string> context_recipes(double keep) {
   std::vector<std::string> recipes;
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     recipes.push_back(fmt::format("{}(keep={},at=context{})", scorer->name, keep, needed_arguments(*scorer)));
   }
   return recipes;
@@ -134,7 +142,7 @@ std::vector<std::string> two_phase_recipes() {
   const auto add = [&](const std::string& context, const std::string& decode) {
     recipes.push_back(fmt::format("two_phase(context={},decode={})", context, decode));
   };
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     const std::string needed = needed_arguments(*scorer);
     add(fmt::format("{}(keep=0.5{})", scorer->name, needed), "h2o(size=24,window=8)");
     add("streaming_llm(keep=0.5)", fmt::format("{}(keep=0.3,window=8,every=7{})", scorer->name, needed));

@@ -38,7 +38,10 @@ std::shared_ptr<const Model> tiny_model();
 ModelShape tiny_shape();
 std::vector<int32_t> random_tokens(int count, uint64_t seed);
 
-// Recipes of every scorer with every budget it takes, acting after every token and after every 7, with a
+// Scorers whose sessions decide as they go: all but the planned ones, which have tests of their own.
+std::vector<const ScorerInfo*> online_scorers();
+
+// Recipes of every such scorer with every budget it takes, acting after every token and after every 7, with a
 // window of `window` tokens (none written: by rule). Values are chosen so that a good part of some hundred
 // tokens goes; thresholds are the scorer's own median on the tiny model. Learned scorers come with random
 // weights (a folder each).

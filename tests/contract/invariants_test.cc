@@ -18,6 +18,7 @@ using testing::context_recipes;
 using testing::largest_difference;
 using testing::method_of;
 using testing::needed_arguments;
+using testing::online_scorers;
 using testing::Outcome;
 using testing::random_tokens;
 using testing::run;
@@ -42,7 +43,7 @@ double scale_of(const std::vector<float>& hidden) {
 TEST_F(ContractTest, NeutralSettingsChangeNothing) {
   const std::vector<int32_t> tokens = random_tokens(150, 21);
   const Outcome dense = run(method_of("none"), tokens);
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     for (const std::string setting :
          {"keep=1", "free_density=1", "threshold=-1e30", "size=150", "keep=1,at=context"}) {
       if (setting[0] == 't' && !scorer->no_threshold.empty()) continue;
@@ -63,7 +64,7 @@ TEST_F(ContractTest, NeutralPhasesChangeNothing) {
   const Outcome dense = run(method_of("none"), tokens);
   RunPlan plan;
   plan.context = 100;
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     const std::string neutral = fmt::format("{}(keep=1{})", scorer->name, needed_arguments(*scorer));
     for (const auto& [context, decode] :
          {std::pair<std::string, std::string>{neutral, "h2o(keep=1)"}, {"h2o(keep=1)", neutral}}) {
@@ -80,7 +81,7 @@ TEST_F(ContractTest, DestructiveSettingsDestroy) {
   const std::vector<int32_t> tokens = random_tokens(150, 22);
   Session dense(tiny_model(), method_of("none"), cache_options());
   const HiddenStates base = dense.extend(tokens);
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     for (const std::string setting : {"keep=0.02", "size=1", "free_density=0"}) {
       const int window =
           setting == "free_density=0" ? 1 : 0;  // a head that keeps nothing would be something else
@@ -157,7 +158,7 @@ TEST_F(ContractTest, ThreadsHaveNoSay) {
 TEST_F(ContractTest, ShortDocumentsWork) {
   std::vector<std::string> recipes = streaming_recipes();
   for (const std::string& recipe : streaming_recipes(0)) recipes.push_back(recipe);
-  for (const ScorerInfo* scorer : registry_scorers()) {
+  for (const ScorerInfo* scorer : online_scorers()) {
     recipes.push_back(fmt::format("{}(keep=0.5{})", scorer->name, needed_arguments(*scorer)));  // all by rule
     recipes.push_back(fmt::format("{}(size=1,sinks=0,window=0{})", scorer->name, needed_arguments(*scorer)));
   }
