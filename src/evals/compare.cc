@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "evals/seeds.h"
 
 namespace kvlab {
 
@@ -34,24 +35,6 @@ MethodResult describe(const MethodSpec& spec) {
   return result;
 }
 
-MethodSpec with_seed(MethodSpec spec, uint64_t seed) {
-  RecipeDefaults defaults;
-  const std::string display = spec.display;
-  Recipe recipe = parse_recipe(spec.recipe);
-  for (auto& [key, value] : recipe.parts[0].arguments) {
-    if (key == "seed") value = std::to_string(seed);
-  }
-  spec = resolve_recipe(print_recipe(recipe), defaults);
-  spec.display = display;
-  return spec;
-}
-
-// Seeds only matter where chance decides: not when a threshold of 1 or more evicts everything.
-bool wants_seeds(const MethodSpec& spec) {
-  return !spec.dense() && spec.scorer->seeded && !spec.seed_given && !spec.policy.neutral() &&
-         !(spec.policy.threshold() && spec.policy.value >= 1);
-}
-
 Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptions& options) {
   Row row;
   row.spec = spec;
@@ -68,9 +51,7 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
         "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
     return row;
   }
-  const int seeds = wants_seeds(spec) ? options.seeds : 1;
-  for (int s = 0; s < seeds; ++s) {
-    const MethodSpec seeded = seeds > 1 ? with_seed(spec, spec.seed + static_cast<uint64_t>(s)) : spec;
+  for (const MethodSpec& seeded : seed_runs(spec, options.seeds)) {
     row.runs.push_back({make_method(seeded, shape), describe(seeded)});
     if (!spec.dense() && !spec.policy.at_context && spec.policy.every != options.every) {
       // Acting less often widens the mean window by about half the difference: no fair neighbour of the other

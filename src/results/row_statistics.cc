@@ -11,69 +11,79 @@ namespace {
 
 using Blocks = std::vector<double> DocumentResult::*;
 
-// A row's documents with what they sum to, whole and in blocks.
-struct Sums {
-  std::vector<TokenSum> documents;
-  std::vector<std::vector<TokenSum>> blocks;
-};
-
-void add_run(const MethodResult& run, Blocks blocks, double weight, Sums& sums) {
-  sums.documents.resize(run.documents.size());
-  sums.blocks.resize(run.documents.size());
+void add_run(const MethodResult& run, Blocks blocks, double weight, BlockSums& sums) {
+  sums.resize(run.documents.size());
   for (size_t d = 0; d < run.documents.size(); ++d) {
     const DocumentResult& document = run.documents[d];
-    sums.blocks[d].resize(document.block_tokens.size());
-    for (size_t b = 0; b < document.block_tokens.size(); ++b) {
-      const TokenSum part{weight * static_cast<double>(document.block_tokens[b]),
-                          weight * (document.*blocks)[b]};
-      for (TokenSum* sum : {&sums.blocks[d][b], &sums.documents[d]}) {
-        sum->tokens += part.tokens;
-        sum->sum += part.sum;
-      }
+    sums[d].resize((document.*blocks).size());
+    for (size_t b = 0; b < sums[d].size(); ++b) {
+      sums[d][b].tokens += weight * static_cast<double>(document.block_tokens[b]);
+      sums[d][b].sum += weight * (document.*blocks)[b];
     }
   }
 }
 
-// The average over the row's runs, without documents that score nothing.
-Sums sums_of(const MethodResult& row, Blocks blocks) {
-  Sums sums;
+// The average over the row's runs.
+BlockSums sums_of(const MethodResult& row, Blocks blocks) {
+  BlockSums sums;
   if (row.seed_results.empty()) {
     add_run(row, blocks, 1, sums);
-  } else {
-    const double weight = 1.0 / static_cast<double>(row.seed_results.size());
-    for (const MethodResult& run : row.seed_results) {
-      KVLAB_CHECK(run.documents.size() == row.seed_results[0].documents.size());
-      add_run(run, blocks, weight, sums);
-    }
+    return sums;
   }
-  std::erase_if(sums.documents, [](const TokenSum& sum) { return sum.tokens == 0; });
-  std::erase_if(sums.blocks, [](const std::vector<TokenSum>& list) { return list.empty(); });
+  const double weight = 1.0 / static_cast<double>(row.seed_results.size());
+  for (const MethodResult& run : row.seed_results) {
+    KVLAB_CHECK(run.documents.size() == row.seed_results[0].documents.size());
+    add_run(run, blocks, weight, sums);
+  }
   return sums;
 }
 
-bool enough_blocks(const Sums& sums) {
+}  // namespace
+
+BlockSums delta_sums(const MethodResult& row) {
+  return sums_of(row, &DocumentResult::delta_blocks);
+}
+
+std::vector<TokenSum> document_sums(const BlockSums& blocks) {
+  std::vector<TokenSum> documents;
+  for (const std::vector<TokenSum>& list : blocks) {
+    if (list.empty()) continue;
+    documents.emplace_back();
+    for (const TokenSum& block : list) {
+      documents.back().tokens += block.tokens;
+      documents.back().sum += block.sum;
+    }
+  }
+  return documents;
+}
+
+bool enough_blocks(const BlockSums& sums) {
   int64_t blocks = 0;
-  for (const auto& list : sums.blocks) {
+  for (const auto& list : sums) {
     // Its share of the chance would be missing: a single block has nothing to be exchanged with.
-    if (list.size() < 2) return false;
+    if (list.size() == 1) return false;
     blocks += static_cast<int64_t>(list.size());
   }
   return blocks >= kLeastBlocks;
 }
 
-}  // namespace
-
 std::optional<RowIntervals> row_intervals(const MethodResult& row) {
-  const Sums delta = sums_of(row, &DocumentResult::delta_blocks);
-  const Sums kl = sums_of(row, &DocumentResult::kl_blocks);
-  const auto documents = static_cast<int64_t>(delta.documents.size());
-  if (documents >= kDocumentsForT) {
-    return RowIntervals{t_inference(delta.documents), t_inference(kl.documents).ci95,
-                        "t over " + std::to_string(documents) + " documents"};
+  const BlockSums delta = delta_sums(row);
+  const BlockSums kl = sums_of(row, &DocumentResult::kl_blocks);
+  const std::vector<TokenSum> documents = document_sums(delta), kl_documents = document_sums(kl);
+  const auto count = static_cast<int64_t>(documents.size());
+  RowIntervals intervals;
+  if (count >= kDocumentsForT) {
+    intervals.delta_nll = t_inference(documents);
+    if (!kl_documents.empty()) intervals.kl_ci95 = t_inference(kl_documents).ci95;
+    intervals.method = "t over " + std::to_string(count) + " documents";
+    return intervals;
   }
   if (!enough_blocks(delta)) return std::nullopt;
-  return RowIntervals{bootstrap_inference(delta.blocks), bootstrap_inference(kl.blocks).ci95,
-                      "block bootstrap within these documents"};
+  intervals.delta_nll = bootstrap_inference(delta);
+  if (!kl_documents.empty()) intervals.kl_ci95 = bootstrap_inference(kl).ci95;
+  intervals.method = "block bootstrap within these documents";
+  return intervals;
 }
 
 std::optional<TokenDistribution> token_distribution(const MethodResult& run) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "results/record.h"
 #include "results/statistics.h"
@@ -15,15 +17,27 @@ constexpr int64_t kDocumentsForT = 10;
 // document at 1024 tokens has as many.
 constexpr int64_t kLeastBlocks = 8;
 
+// Sums over the blocks of each document: [document][block].
+using BlockSums = std::vector<std::vector<TokenSum>>;
+
+// A row's sums of ΔNLL. The runs of several seeds saw the same tokens: their sums per document and block are
+// averaged. Documents that score nothing have no blocks; so has every document of the baseline.
+BlockSums delta_sums(const MethodResult& row);
+
+// The sums of whole documents; those without blocks are left out.
+std::vector<TokenSum> document_sums(const BlockSums& blocks);
+
+// Whether the blocks can be drawn again: kLeastBlocks or more in all, no document of a single block.
+bool enough_blocks(const BlockSums& blocks);
+
 struct RowIntervals {
   Inference delta_nll;
-  Interval kl_ci95;
-  std::string method;  // "t over 12 documents" or "block bootstrap within these documents"
+  std::optional<Interval> kl_ci95;  // null where no KL was computed
+  std::string method;               // "t over 12 documents" or "block bootstrap within these documents"
 };
 
 // Nothing for the baseline and for too little data: fewer than ten documents and fewer than eight blocks, or
-// a document of a single block. The runs of several seeds saw the same tokens: their sums per document and
-// block are averaged first, and the interval is that of the average over these seeds.
+// a document of a single block. For several seeds the interval is that of the average over these seeds.
 std::optional<RowIntervals> row_intervals(const MethodResult& row);
 
 // Over the scored tokens of one run.
