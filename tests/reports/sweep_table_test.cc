@@ -60,7 +60,7 @@ TEST(ThresholdSweep, TextAndMarkdown) {
   for (const char* part : {"threshold", "compressible", "ΔNLL 95%", "+0.5000", "+64.872", "INERT",
                            "Baseline: NLL 3.0000, PPL 20.086"})
     EXPECT_THAT(text, HasSubstr(part));
-  EXPECT_THAT(render_sweep(sample_sweep(), TableFormat::kMarkdown, 0), HasSubstr("| -14 "));
+  EXPECT_THAT(render_sweep(sample_sweep(), TableFormat::kMarkdown, 0), HasSubstr(" -14 |  0.1289 |"));
 }
 
 TEST(ThresholdSweep, PlotsShowRowsWithADelta) {
