@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/shared_match.h"
+#include "cli/shared_plots.h"
 #include "evals/compare.h"
 #include "reports/heatmap.h"
 #include "reports/table.h"
@@ -35,7 +36,7 @@ struct Flags {
   std::optional<int64_t> sinks, window;
   std::optional<int64_t> chunk_size;
   int64_t max_samples = 0, max_length = 0, context = 0, num_gpus = 0, seed = 0, match_documents = 0;
-  bool controls = false, no_heatmaps = false, no_long_range = false, token_nll = false;
+  bool controls = false, no_heatmaps = false, no_plots = false, no_long_range = false, token_nll = false;
   bool beyond_context = false, quiet = false;
 };
 
@@ -83,7 +84,8 @@ void declare(CLI::App& app, Flags& f) {
   app.add_option("--context", f.context, "tokens of context under --protocol prefix");
   app.add_option("--seed", f.seed, "first seed of random methods")->capture_default_str();
   app.add_option("--output_dir", f.output_dir, "where JSON and pictures go")->capture_default_str();
-  app.add_flag("--no_heatmaps", f.no_heatmaps, "draw no pictures of what is kept");
+  app.add_flag("--no_heatmaps", f.no_heatmaps, "draw nothing: no pictures of what is kept, no plots");
+  app.add_flag("--no_plots", f.no_plots, "draw no plots of quality; pictures of what is kept stay");
   app.add_flag("--no_long_range", f.no_long_range,
                "leave out the loss on long-range tokens, whose choice costs about one row more");
   app.add_flag("--token_nll", f.token_nll, "write every token's loss into detailed_results.json");
@@ -361,8 +363,13 @@ int run(const Flags& f) {
   fmt::print(words, "{}: {} document{}, {} weights, {} cache, token set {}\n\n", files.config.name, finished,
              finished == 1 ? "" : "s", dtype_name(f.model.weight_type()), dtype_name(f.model.cache_type()),
              config["token_set"].get<std::string>());
-  fmt::print("{}", render_table(comparison.result, {format, terminal_width(), f.sort == "nll", false}));
+  const bool sweep = is_sweep(f.thresholds), plots = !f.no_heatmaps && !f.no_plots;
+  // A CSV file holds one table; that of a sweep has its figures.
+  if (!sweep || format != TableFormat::kCsv)
+    fmt::print("{}", render_table(comparison.result, {format, terminal_width(), f.sort == "nll", false}));
+  if (sweep) report_sweep(comparison.result, specs, format, folder, plots, words);
   if (!f.no_heatmaps) draw_pictures(comparison, folder, files.config.name, words);
+  if (plots) draw_quality(comparison.result, folder, words);
   fmt::print(words, "\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());
   return comparison.result.interrupted ? kExitInterrupted : 0;
 }

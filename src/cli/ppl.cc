@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/shared_plots.h"
 #include "evals/perplexity.h"
 #include "evals/text_data.h"
 #include "reports/perplexity_table.h"
@@ -25,9 +26,9 @@ struct Flags {
   std::string protocol = "stream", chunk_convention = "gptq", output_dir = "kvlab_results", format = "text";
   std::vector<std::string> methods, press_name, press_sequence;
   std::vector<double> ratios = {0.5};
-  std::optional<int64_t> max_length, stride, sinks, window;
-  int64_t max_samples = 0, max_tokens = 0, context = 0, chunk_size = 1, seed = 0;
-  bool prefill_only = false, repeat_baseline = false, beyond_context = false, quiet = false;
+  std::optional<int64_t> max_length, stride, sinks, window, chunk_size;
+  int64_t max_samples = 0, max_tokens = 0, context = 0, seed = 0;
+  bool no_plots = false, prefill_only = false, repeat_baseline = false, beyond_context = false, quiet = false;
 };
 
 void declare_methods(CLI::App& app, Flags& f) {
@@ -43,12 +44,12 @@ void declare_methods(CLI::App& app, Flags& f) {
   app.add_flag("--prefill_only", f.prefill_only,
                "methods without a schedule act once, at the end of the context (needs --protocol prefix to "
                "have an effect)");
-  app.add_option("--chunk_size", f.chunk_size, "tokens between two actions of a method; 1 is exact")
-      ->capture_default_str();
+  app.add_option("--chunk_size", f.chunk_size,
+                 "tokens between two actions of a method; 1 is exact [1; 128 for periodic methods]");
   app.add_option("--sinks", f.sinks, "protected first tokens, for recipes that do not say");
   app.add_option("--sliding_window_size", f.window, "protected newest tokens, for recipes that do not say");
   app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer");
-  app.add_option("--seed", f.seed, "seed of random methods")->capture_default_str();
+  app.add_option("--seed", f.seed, "first of the five seeds of random methods")->capture_default_str();
   app.add_flag("--repeat_baseline", f.repeat_baseline,
                "run the baseline twice: its losses must be equal to the last bit");
 }
@@ -89,6 +90,7 @@ void declare(CLI::App& app, Flags& f) {
   declare_protocol(app, f);
   app.add_option("--output_dir", f.output_dir, "where the folders of results go")->capture_default_str();
   app.add_option("--format", f.format, "text or markdown: the printed table")->capture_default_str();
+  app.add_flag("--no_plots", f.no_plots, "draw no plots over the ratios");
   app.add_flag("--quiet", f.quiet, "no progress");
 }
 
@@ -111,7 +113,7 @@ WindowOptions window_options(const Flags& f) {
 
 void check(const Flags& f) {
   at_least("--max_tokens", f.max_tokens, 0);
-  at_least("--chunk_size", f.chunk_size, 1);
+  at_least("--chunk_size", f.chunk_size.value_or(1), 1);
   at_least("--sinks", f.sinks.value_or(0), 0);
   at_least("--sliding_window_size", f.window.value_or(0), 0);
   at_least("--seed", f.seed, 0);
@@ -220,7 +222,7 @@ nlohmann::ordered_json config_json(const Flags& f, const std::string& data, cons
   json["kv_dtype"] = dtype_name(f.model.cache_type());
   json["compression_ratios"] = f.ratios;
   json["prefill_only"] = f.prefill_only;
-  json["chunk_size"] = f.chunk_size;
+  json["chunk_size"] = f.chunk_size.value_or(1);
   json["seed"] = f.seed;
   return json;
 }
@@ -292,9 +294,16 @@ int run(const Flags& f) {
   fmt::print("{}: {}, {} window{}, {} weights, {} cache, token set {}\n\n", files.config.name, f.protocol,
              windows.size(), windows.size() == 1 ? "" : "s", dtype_name(weight_type), dtype_name(cache_type),
              config["token_set"].get<std::string>());
-  fmt::print("{}", render_perplexity(result, parse_table_format(f.format), terminal_width()));
-  fmt::print("\nResults (ppl.json and ppl.csv each; all together in {}/ppl_summary.json):\n{}", f.output_dir,
-             written);
+  const TableFormat format = parse_table_format(f.format);
+  fmt::print("{}", render_perplexity(result, format, terminal_width()));
+  const std::string steps = render_ratio_steps(result, format, terminal_width());
+  if (!steps.empty()) fmt::print("\nNeighbouring ratios of a method, on the same tokens:\n\n{}", steps);
+  if (!f.no_plots) fmt::print("\n");
+  if (!f.no_plots) draw_ratios(result, f.output_dir, stdout);
+  fmt::print(
+      "\nResults (ppl.json and ppl.csv each; all together in {0}/ppl_summary.json and .csv, "
+      "ratio_steps.csv):\n{1}",
+      f.output_dir, written);
   return result.interrupted ? kExitInterrupted : 0;
 }
 

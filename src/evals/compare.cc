@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "evals/long_range.h"
+#include "evals/seeds.h"
 
 namespace kvlab {
 
@@ -40,15 +41,6 @@ MethodResult describe(const MethodSpec& spec) {
   return result;
 }
 
-// Seeds only matter where chance decides: not when a threshold of 1 or more evicts everything.
-bool wants_seeds(const MethodSpec& spec) {
-  const auto phases = spec.phases();
-  return std::any_of(phases.begin(), phases.end(), [](const MethodSpec* phase) {
-    return phase->scorer->seeded && !phase->seed_given && !phase->policy.neutral() &&
-           !(phase->policy.threshold() && phase->policy.value >= 1);
-  });
-}
-
 std::string match_note(const MatchRecord& match) {
   if (match.variable.empty()) return "budget not matched: it " + match.reason;
   char text[160];
@@ -82,10 +74,7 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
     row.skipped.reason = match->reason;
     return row;
   }
-  const int seeds = wants_seeds(spec) ? options.seeds : 1;
-  for (int s = 0; s < seeds; ++s) {
-    const MethodSpec seeded =
-        seeds > 1 ? with_seed(spec, *spec.drawn_seed() + static_cast<uint64_t>(s)) : spec;
+  for (const MethodSpec& seeded : seed_runs(spec, options.seeds)) {
     row.runs.push_back({make_method(seeded, shape), describe(seeded)});
     row.runs.back().result.match = match;
     if (match) row.runs.back().result.notes.push_back(match_note(*match));

@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "cache/recipe.h"
 #include "evals/document_run.h"
+#include "evals/seeds.h"
 #include "results/record.h"
 
 namespace kvlab {
@@ -21,7 +22,7 @@ struct CompareOptions {
   bool token_nll = false;     // keep every token's loss
   bool record_first = false;  // hand out what was kept of the first document
   int64_t every = 1;          // the run's pace; rows that act at another are flagged
-  int seeds = 5;              // of rows that draw random numbers and name no seed
+  int seeds = kSeeds;         // of rows that draw random numbers and name no seed
   bool long_range = true;     // run the control that chooses the long-range tokens (long_range.h)
   std::vector<std::optional<MatchRecord>> matches;  // of the methods given, when budgets were matched
   int64_t noise_extend = 100;  // tokens per extend of the second baseline, whose distance is the noise floor

@@ -8,6 +8,7 @@
 
 #include "base/progress.h"
 #include "evals/ratio_sweep.h"
+#include "evals/seeds.h"
 #include "evals/windows.h"
 #include "results/perplexity_record.h"
 
@@ -15,6 +16,7 @@ namespace kvlab {
 
 struct PerplexityOptions {
   RunOptions run;                // its protocol is that of the windows: session_protocol()
+  int seeds = kSeeds;            // of rows that draw random numbers and name no seed
   bool repeat_baseline = false;  // a second row that must be equal to the last bit
   double setup_seconds = 0;      // spent before, for the rows' totals
 };

@@ -118,6 +118,22 @@ void Canvas::line(double x0, double y0, double x1, double y1, Color color, doubl
   cairo_set_dash(cairo_, dash, 0, 0);
 }
 
+void Canvas::polygon(const std::vector<Point>& corners, Color color) {
+  set(color);
+  cairo_new_path(cairo_);  // a text leaves its end behind, from which a line would be drawn
+  for (const Point& corner : corners) cairo_line_to(cairo_, corner.x, corner.y);
+  cairo_close_path(cairo_);
+  cairo_fill(cairo_);
+}
+
+void Canvas::disk(Point center, double radius, Color color) {
+  constexpr double kFullCircle = 6.283185307179586;
+  set(color);
+  cairo_new_path(cairo_);
+  cairo_arc(cairo_, center.x, center.y, radius, 0, kFullCircle);
+  cairo_fill(cairo_);
+}
+
 double Canvas::text_width(const std::string& words, double size, bool bold) {
   choose_font(cairo_, size, bold);
   cairo_text_extents_t extents;

@@ -23,6 +23,10 @@ struct Rect {
   int bottom() const { return y + height; }
 };
 
+struct Point {
+  double x = 0, y = 0;
+};
+
 enum class Align { kLeft, kCenter, kRight };
 
 class Canvas {
@@ -37,6 +41,9 @@ class Canvas {
   // Row-major cells of `columns` per row, stretched over `rect`, whose sides must be multiples of the counts.
   void cells(const Rect& rect, const std::vector<Color>& cells, int columns);
   void line(double x0, double y0, double x1, double y1, Color color, double width, bool dashed);
+  // A filled shape through these points, closed.
+  void polygon(const std::vector<Point>& corners, Color color);
+  void disk(Point center, double radius, Color color);
   // `y` is the baseline. A text wider than `most` (0: any) is set in smaller type.
   void text(double x, double y, const std::string& words, double size, Color color,
             Align align = Align::kLeft, bool bold = false, double most = 0);

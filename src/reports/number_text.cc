@@ -21,6 +21,10 @@ std::string number_text(const std::optional<double>& value, const NumberStyle& s
   return text + style.unit;
 }
 
+std::string interval_text(double low, double high, const NumberStyle& style) {
+  return "[" + number_text(low, style, "") + ", " + number_text(high, style, "") + "]";
+}
+
 std::string bytes_text(const std::optional<double>& bytes, const std::string& missing) {
   if (!bytes) return missing;
   constexpr std::array kUnits = {"B", "kB", "MB", "GB", "TB"};

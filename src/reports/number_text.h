@@ -18,6 +18,9 @@ struct NumberStyle {
 std::string number_text(const std::optional<double>& value, const NumberStyle& style,
                         const std::string& missing);
 
+// "[+0.0123, +0.0200]", both ends in one style.
+std::string interval_text(double low, double high, const NumberStyle& style);
+
 // "12.3 MB", in powers of 1000.
 std::string bytes_text(const std::optional<double>& bytes, const std::string& missing);
 

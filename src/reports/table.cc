@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "reports/grid.h"
 #include "reports/number_text.h"
+#include "results/csv.h"
 #include "results/summary.h"
 
 namespace kvlab {
@@ -103,11 +104,8 @@ Column interval_column(const std::vector<Row>& rows) {
   bool any = false;
   for (const Row& row : rows) {
     const std::optional<Interval>& interval = row.summary.delta_nll_ci95;
-    const NumberStyle style{4, true};
     any = any || interval;
-    column.cells.push_back(interval ? "[" + number_text(interval->low, style, "—") + ", " +
-                                          number_text(interval->high, style, "—") + "]"
-                                    : "—");
+    column.cells.push_back(interval ? interval_text(interval->low, interval->high, {4, true}) : "—");
   }
   return any ? column : Column{};
 }
@@ -186,11 +184,6 @@ std::vector<std::string> legend(const std::vector<Row>& rows, const ComparisonRe
   return lines;
 }
 
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  return '"' + replaced(text, "\"", "\"\"") + '"';
-}
-
 std::string csv_number(const std::optional<double>& value) {
   return value ? fmt::format("{}", *value) : "";
 }
@@ -206,7 +199,7 @@ std::string render_csv(const std::vector<Row>& rows) {
       "notes\n";
   for (const Row& row : rows) {
     const MethodSummary& summary = row.summary;
-    text += csv_cell(row.method->name) + "," + csv_cell(row.method->recipe);
+    text += csv_text(row.method->name) + "," + csv_text(row.method->recipe);
     for (const FigureColumn& column : quality_columns()) {
       text += "," + csv_number(summary.*column.figure);
       if (column.spread) text += "," + csv_number(summary.*column.spread);
@@ -216,7 +209,7 @@ std::string render_csv(const std::vector<Row>& rows) {
     text += "," + csv_number(summary.p_holm) + "," + summary.verdict.value_or("");
     text += "," + csv_number(summary.kv_bytes) + "," + csv_number(kv_ratio(summary)) + "," +
             csv_number(summary.tokens_per_second) + "," + status_name(row.method->status) + "," +
-            csv_cell(flagged(*row.method) ? explanation(*row.method) : "") + "\n";
+            csv_text(flagged(*row.method) ? explanation(*row.method) : "") + "\n";
   }
   return text;
 }

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "results/atomic_file.h"
+#include "results/perplexity_csv.h"
+#include "results/perplexity_statistics.h"
 #include "results/summary.h"
 
 namespace kvlab {
@@ -32,25 +34,30 @@ std::string text_of(const Json& json) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::string csv_text(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + '"';
+Json or_null(const std::optional<Interval>& interval) {
+  return interval ? Json::array({interval->low, interval->high}) : Json(nullptr);
 }
 
-std::string csv_line(const PerplexityRow& row, size_t w) {
-  const DocumentResult& window = row.result.documents[w];
-  const auto scored = static_cast<double>(window.tokens_scored);
-  const bool has_loss = window.tokens_scored > 0;
-  const double nll = window.nll_sum / scored;
-  const std::string delta =
-      has_loss && row.result.status != Status::kInert ? fmt::format("{}", window.delta_nll_sum / scored) : "";
-  return fmt::format("{},{},{},{},{},{},{},{},{},{},{:.6f},{:.6f}\n", window.index, csv_text(window.id),
-                     row.places[w].first, window.tokens, window.tokens_scored,
-                     has_loss ? fmt::format("{}", nll) : "", has_loss ? fmt::format("{}", std::exp(nll)) : "",
-                     delta, window.tokens_touched, window.kv_bytes, row.places[w].prefill_seconds,
-                     window.seconds);
+// Counts are whole numbers, but for a mean over seeds that is not.
+Json count_json(const std::optional<double>& count) {
+  if (!count) return nullptr;
+  const auto whole = static_cast<int64_t>(*count);
+  return static_cast<double>(whole) == *count ? Json(whole) : Json(*count);
+}
+
+Json step_json(const RatioStep& step) {
+  return {{"method", step.method},
+          {"from", step.from},
+          {"to", step.to},
+          {"delta_nll", step.delta_nll},
+          {"ci95", or_null(step.interval ? std::optional(step.interval->delta_nll.ci95) : std::nullopt)},
+          {"ci_method", step.interval ? Json(step.interval->method) : Json(nullptr)}};
+}
+
+double mean_over_windows(const PerplexityRow& row, double (*figure)(const WindowRun&)) {
+  double sum = 0;
+  for (const WindowRun& window : row.windows) sum += figure(window);
+  return sum / static_cast<double>(runs_of(row).size());
 }
 
 }  // namespace
@@ -66,52 +73,79 @@ void add_loss(std::vector<LossBucket>& buckets, int64_t distance, double nll) {
   buckets[index].nll_sum += nll;
 }
 
+std::span<const MethodResult> runs_of(const PerplexityRow& row) {
+  if (row.result.seed_results.empty()) return {&row.result, 1};
+  return row.result.seed_results;
+}
+
 double prefill_seconds(const PerplexityRow& row) {
-  double sum = 0;
-  for (const WindowPlace& place : row.places) sum += place.prefill_seconds;
-  return sum;
+  return mean_over_windows(row, [](const WindowRun& window) { return window.prefill_seconds; });
 }
 
 double runtime_seconds(const PerplexityRow& row) {
   double sum = 0;
-  for (const DocumentResult& window : row.result.documents) sum += window.seconds;
-  return sum;
+  for (const MethodResult& run : runs_of(row)) {
+    for (const DocumentResult& window : run.documents) sum += window.seconds;
+  }
+  return sum / static_cast<double>(runs_of(row).size());
+}
+
+double tokens_differing(const PerplexityRow& row) {
+  return mean_over_windows(row, [](const WindowRun& w) { return static_cast<double>(w.tokens_differing); });
+}
+
+double touched_differing(const PerplexityRow& row) {
+  return mean_over_windows(row, [](const WindowRun& w) { return static_cast<double>(w.touched_differing); });
+}
+
+bool has_run(const PerplexityRow& row) {
+  return !row.windows.empty();
 }
 
 Json perplexity_row_json(const PerplexityRow& row) {
   const MethodSummary s = summarise(row.result);
-  const bool ran = !row.result.documents.empty();
-  const auto seconds = [&](double value) { return ran ? Json(value) : Json(nullptr); };
+  const std::optional<WindowIntervals> interval = window_intervals(row);
+  const size_t seeds = row.result.seed_results.size();
+  const auto if_run = [&](double value) { return has_run(row) ? std::optional(value) : std::nullopt; };
   Json json = {{"method", row.method},
                {"name", row.result.name},
                {"recipe", row.result.recipe},
                {"compression_ratio", or_null(row.ratio)},
                {"status", status_name(row.result.status)},
                {"reason", row.result.reason.empty() ? Json(nullptr) : Json(row.result.reason)},
+               {"seeds", seeds ? Json(seeds) : Json(nullptr)},
                {"ppl", or_null(s.ppl)},
+               {"ppl_spread", or_null(s.ppl_spread)},
                {"nll", or_null(s.nll)},
                {"delta_nll", or_null(s.delta_nll)},
+               {"delta_nll_spread", or_null(s.delta_nll_spread)},
+               {"delta_nll_ci95", or_null(interval ? std::optional(interval->delta_nll.ci95) : std::nullopt)},
+               {"ci_method", interval ? Json(interval->method) : Json(nullptr)},
                {"delta_ppl", or_null(s.delta_ppl)},
                {"delta_ppl_percent", or_null(s.delta_ppl_percent)},
-               {"windows", row.result.documents.size()},
-               {"tokens_scored", or_null(s.tokens_scored)},
-               {"tokens_touched", or_null(s.tokens_touched)},
+               {"windows", runs_of(row)[0].documents.size()},
+               {"tokens_scored", count_json(s.tokens_scored)},
+               {"tokens_touched", count_json(s.tokens_touched)},
+               {"tokens_differing", count_json(if_run(tokens_differing(row)))},
+               {"touched_differing", count_json(if_run(touched_differing(row)))},
                {"density", or_null(s.density)},
                {"density_seen", or_null(s.density_seen)},
                {"kv_bytes", or_null(s.kv_bytes)},
                {"kv_bytes_peak", or_null(s.kv_bytes_peak)},
                {"kv_bytes_baseline", or_null(s.kv_bytes_baseline)},
-               {"prefill_seconds", seconds(prefill_seconds(row))},
-               {"runtime_sec", seconds(runtime_seconds(row))},
-               {"total_runtime_sec", seconds(row.setup_seconds + runtime_seconds(row))},
+               {"prefill_seconds", or_null(if_run(prefill_seconds(row)))},
+               {"runtime_sec", or_null(if_run(runtime_seconds(row)))},
+               {"total_runtime_sec", or_null(if_run(row.setup_seconds + runtime_seconds(row)))},
                {"tokens_per_second", or_null(s.tokens_per_second)},
                {"equal_to_baseline", row.equal_to_baseline ? Json(*row.equal_to_baseline) : Json(nullptr)}};
-  for (const char* key : {"tokens_scored", "tokens_touched"}) {
-    if (!json[key].is_null()) json[key] = static_cast<int64_t>(json[key].get<double>());
-  }
   json["notes"] = row.result.notes;
   json["loss_by_position"] = Json::array();
-  for (const LossBucket& bucket : row.buckets) json["loss_by_position"].push_back(bucket_json(bucket));
+  for (LossBucket bucket : row.buckets) {
+    const auto runs = static_cast<int64_t>(runs_of(row).size());  // all have the same tokens
+    bucket.count /= runs;
+    bucket.nll_sum /= static_cast<double>(runs);
+    json["loss_by_position"].push_back(bucket_json(bucket));
+  }
   return json;
 }
 
@@ -120,15 +154,9 @@ Json perplexity_summary_json(const PerplexityResult& result) {
       {"config", result.config}, {"environment", result.environment}, {"interrupted", result.interrupted}};
   json["methods"] = Json::array();
   for (const PerplexityRow& row : result.rows) json["methods"].push_back(perplexity_row_json(row));
+  json["ratio_steps"] = Json::array();
+  for (const RatioStep& step : ratio_steps(result)) json["ratio_steps"].push_back(step_json(step));
   return json;
-}
-
-std::string perplexity_csv(const PerplexityRow& row) {
-  std::string text =
-      "window,document,first_token,tokens,tokens_scored,nll,ppl,delta_nll,tokens_touched,kv_bytes,"
-      "prefill_seconds,runtime_sec\n";
-  for (size_t w = 0; w < row.result.documents.size(); ++w) text += csv_line(row, w);
-  return text;
 }
 
 std::string folder_part(const std::string& name) {
@@ -161,6 +189,8 @@ void write_perplexity_row(const PerplexityRow& row, const Json& config, const Js
 }
 
 void write_perplexity_summary(const PerplexityResult& result, const std::filesystem::path& folder) {
+  write_atomically(folder / "ppl_summary.csv", perplexity_summary_csv(result));
+  write_atomically(folder / "ratio_steps.csv", ratio_steps_csv(result));
   write_atomically(folder / "ppl_summary.json", text_of(perplexity_summary_json(result)));
 }
 

@@ -50,26 +50,37 @@ TokenSum total(const std::vector<TokenSum>& blocks) {
   return sum;
 }
 
+}  // namespace
+
+BlockSums delta_sums(const MethodResult& row) {
+  return sums_of(row, &DocumentResult::block_tokens, &DocumentResult::delta_blocks);
+}
+
+std::vector<TokenSum> document_sums(const BlockSums& blocks) {
+  std::vector<TokenSum> documents;
+  for (const std::vector<TokenSum>& list : blocks) {
+    if (const TokenSum sum = total(list); sum.tokens > 0) documents.push_back(sum);
+  }
+  return documents;
+}
+
 bool enough_blocks(const BlockSums& documents) {
   int64_t with_tokens = 0;
   for (const auto& blocks : documents) {
     // Its share of the chance would be missing: a single block has nothing to be exchanged with.
-    if (blocks.size() < 2) return false;
+    if (blocks.size() == 1) return false;
     with_tokens +=
         std::count_if(blocks.begin(), blocks.end(), [](const TokenSum& block) { return block.tokens > 0; });
   }
   return with_tokens >= kLeastBlocks;
 }
 
-}  // namespace
-
 std::optional<PairedInference> paired_inference(BlockSums documents) {
   std::erase_if(documents, [](const std::vector<TokenSum>& blocks) { return total(blocks).tokens == 0; });
   const auto count = static_cast<int64_t>(documents.size());
   if (count >= kDocumentsForT) {
-    std::vector<TokenSum> whole;
-    for (const auto& blocks : documents) whole.push_back(total(blocks));
-    return PairedInference{t_inference(whole), "t over " + std::to_string(count) + " documents"};
+    return PairedInference{t_inference(document_sums(documents)),
+                           "t over " + std::to_string(count) + " documents"};
   }
   if (!enough_blocks(documents)) return std::nullopt;
   return PairedInference{bootstrap_inference(documents), "block bootstrap within these documents"};
@@ -77,10 +88,10 @@ std::optional<PairedInference> paired_inference(BlockSums documents) {
 
 std::optional<RowIntervals> row_intervals(const MethodResult& row) {
   using D = DocumentResult;
-  const auto delta = paired_inference(sums_of(row, &D::block_tokens, &D::delta_blocks));
+  const auto delta = paired_inference(delta_sums(row));
   if (!delta) return std::nullopt;
   const auto kl = paired_inference(sums_of(row, &D::block_tokens, &D::kl_blocks));
-  return RowIntervals{delta->inference, kl->inference.ci95, delta->method};
+  return RowIntervals{delta->inference, kl ? std::optional(kl->inference.ci95) : std::nullopt, delta->method};
 }
 
 std::optional<PairedInference> long_range_inference(const MethodResult& row) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,17 @@ constexpr int64_t kLeastBlocks = 8;
 // differences between two rows.
 using BlockSums = std::vector<std::vector<TokenSum>>;
 
+// A row's sums of ΔNLL. The runs of several seeds saw the same tokens: their sums per document and block are
+// averaged. Documents that score nothing have no blocks; so has every document of the baseline.
+BlockSums delta_sums(const MethodResult& row);
+
+// The sums of whole documents; those without tokens are left out.
+std::vector<TokenSum> document_sums(const BlockSums& blocks);
+
+// Whether the blocks can be drawn again: kLeastBlocks or more with tokens in all, no document of a single
+// block.
+bool enough_blocks(const BlockSums& blocks);
+
 struct PairedInference {
   Inference inference;
   std::string method;  // "t over 12 documents" or "block bootstrap within these documents"
@@ -31,8 +43,8 @@ std::optional<PairedInference> paired_inference(BlockSums documents);
 
 struct RowIntervals {
   Inference delta_nll;
-  Interval kl_ci95;
-  std::string method;  // of paired_inference()
+  std::optional<Interval> kl_ci95;  // null where no KL was computed
+  std::string method;               // of paired_inference()
 };
 
 // Nothing for the baseline and for too little data (paired_inference()). The runs of several seeds saw the

@@ -79,6 +79,40 @@ TEST_F(CompareFlags, WarnsOfFlagsThatNoMethodTakes) {
   EXPECT_THAT(result.err, HasSubstr("warning: --kvzap_scorer_model nowhere has no effect"));
 }
 
+TEST_F(CompareFlags, ASweepHasATableAFileAndAPlot) {
+  const std::string data = place_.documents("data.jsonl", {200});
+  const std::vector<std::string> sweep{"--methods", "knorm(window=32)", "--thresholds", "-2,-4,-3"};
+  const auto exists = [&](const char* name) {
+    return std::filesystem::exists(place_.path(std::string("out/") + name));
+  };
+  ProgramResult result = compare(sweep, data);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("The sweep over thresholds"));
+  EXPECT_THAT(result.out, HasSubstr("top-1 %")) << "the usual table as well";
+  const std::string csv = place_.read("out/threshold_sweep.csv");
+  EXPECT_THAT(csv, ::testing::ContainsRegex("^threshold,density,density_compressible,density_seen,[^\n]*\n"
+                                            "-4,[^\n]*\n-3,[^\n]*\n-2,"));
+  EXPECT_FALSE(exists("threshold_sweep.png")) << "--no_heatmaps draws nothing";
+  EXPECT_FALSE(exists("quality_vs_seen.png"));
+
+  std::vector<std::string> as_csv = sweep;
+  as_csv.insert(as_csv.end(), {"--format", "csv", "--no_plots"});
+  result = compare(as_csv, data, true);
+  EXPECT_EQ(result.out, place_.read("out/threshold_sweep.csv"));
+  EXPECT_FALSE(exists("quality_vs_seen.png"));
+
+  result = compare(sweep, data, true);
+  EXPECT_TRUE(exists("threshold_sweep.png") && exists("quality_vs_seen.png"));
+  EXPECT_THAT(result.out, HasSubstr("quality_vs_seen.png"));
+}
+
+TEST_F(CompareFlags, OneMethodHasAPlotToo) {
+  const std::string data = place_.documents("data.jsonl", {100});
+  ASSERT_EQ(compare({"--methods", "knorm(window=4)"}, data, true).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::exists(place_.path("out/quality_vs_seen.png")));
+  EXPECT_FALSE(std::filesystem::exists(place_.path("out/threshold_sweep.csv")));
+}
+
 TEST_F(CompareFlags, SpellingsOfMethodsInThresholds) {
   const std::string data = place_.documents("data.jsonl", {200});
   ASSERT_EQ(

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 #include <sstream>
 
@@ -82,11 +83,67 @@ TEST_F(Ppl, WritesAFolderPerRow) {
     std::string line;
     int lines = 0;
     while (std::getline(csv, line)) {
-      EXPECT_EQ(std::count(line.begin(), line.end(), ','), 11) << line;
+      EXPECT_EQ(std::count(line.begin(), line.end(), ','), 13) << line;
       ++lines;
     }
     EXPECT_EQ(lines, 6);
   }
+}
+
+TEST_F(Ppl, SweepsHaveIntervalsStepsAndPlots) {
+  const ProgramResult result = ppl({"--methods", "knorm(window=4)", "--compression_ratio", "0,0.5,0.7,0.9",
+                                    "--protocol", "chunks", "--max_length", "34"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json rows = summary().at("methods");
+  EXPECT_TRUE(rows.at(0).at("delta_nll_ci95").is_null());
+  for (size_t r = 2; r < rows.size(); ++r) {
+    const json& row = rows.at(r);
+    EXPECT_LT(row.at("delta_nll_ci95").at(0), row.at("delta_nll"));
+    EXPECT_GT(row.at("delta_nll_ci95").at(1), row.at("delta_nll"));
+    EXPECT_EQ(row.at("ci_method"), "t over 10 windows of 1 document");
+    EXPECT_GT(row.at("tokens_touched"), 0);
+    EXPECT_EQ(row.at("touched_differing"), row.at("tokens_touched"));
+  }
+  EXPECT_EQ(rows.at(1).at("tokens_differing"), 0) << "a ratio of 0";
+  const json steps = summary().at("ratio_steps");
+  ASSERT_EQ(steps.size(), 4u);
+  EXPECT_EQ(steps.at(3).at("from"), 0.5);
+  EXPECT_NEAR(steps.at(3).at("delta_nll").get<double>(),
+              rows.at(4).at("delta_nll").get<double>() - rows.at(2).at("delta_nll").get<double>(), 1e-9);
+  EXPECT_THAT(result.out, HasSubstr("ΔNLL(to) − ΔNLL(from)"));
+  for (const char* name : {"ppl_vs_ratio.png", "runtime_vs_ratio.png", "ppl_summary.csv", "ratio_steps.csv"})
+    EXPECT_TRUE(std::filesystem::exists(place_.path("out") + "/" + name)) << name;
+}
+
+TEST_F(Ppl, RandomMethodsAreFiveSeedsUnlessTheyNameOne) {
+  const ProgramResult result = ppl({"--methods", "random random(keep=0.5,seed=3)", "--max_length", "64",
+                                    "--max_samples", "1", "--seed", "2", "--no_plots"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json rows = summary().at("methods");
+  EXPECT_EQ(rows.at(1).at("seeds"), 5);
+  EXPECT_GT(rows.at(1).at("ppl_spread"), 0);
+  EXPECT_TRUE(rows.at(2).at("seeds").is_null());
+  EXPECT_THAT(result.out, HasSubstr("± is the standard deviation over 5 seeds"));
+  std::vector<double> losses;  // seeds 2 to 6; the row's NLL is their mean
+  const std::set<std::string> list = folders();
+  const auto folder = std::find_if(list.begin(), list.end(),
+                                   [](const std::string& name) { return name.ends_with("__random__0.5"); });
+  ASSERT_NE(folder, list.end());
+  std::istringstream csv(place_.read("out/" + *folder + "/ppl.csv"));
+  std::string line;
+  std::getline(csv, line);
+  for (int seed = 2; std::getline(csv, line); ++seed) {
+    EXPECT_TRUE(line.ends_with("," + std::to_string(seed))) << line;
+    std::istringstream cells(line);
+    std::string cell;
+    for (int c = 0; c <= 5; ++c) std::getline(cells, cell, ',');
+    losses.push_back(std::stod(cell));
+  }
+  ASSERT_EQ(losses.size(), 5u);
+  const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
+  EXPECT_NEAR(rows.at(1).at("nll").get<double>(), sum / 5, 1e-12);
+  EXPECT_NEAR(rows.at(2).at("nll").get<double>(), losses[1], 1e-12) << "seed 3 alone";
+  EXPECT_FALSE(std::filesystem::exists(place_.path("out/ppl_vs_ratio.png")));
 }
 
 TEST_F(Ppl, AliasesGiveTheSameRows) {

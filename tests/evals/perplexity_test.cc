@@ -156,6 +156,31 @@ TEST_F(PerplexityTest, CountsTheTouchedTokensOfEveryWindow) {
   EXPECT_EQ(total(result.rows[0], &DocumentResult::tokens_touched), 0);
 }
 
+TEST_F(PerplexityTest, CountsTheTokensWhoseLossDiffers) {
+  const PerplexityResult result = measure(sweep({"streaming_llm(sinks=2,window=6)", "knorm(keep=1)"}),
+                                          {random_document(96, 5)}, chunks_of(32));
+  const PerplexityRow& row = result.rows[1];
+  ASSERT_EQ(row.windows.size(), 3u);
+  for (size_t w = 0; w < 3; ++w) {
+    EXPECT_EQ(row.windows[w].tokens_differing, row.windows[w].touched_differing) << "only what was touched";
+    EXPECT_EQ(row.windows[w].touched_differing, row.result.documents[w].tokens_touched);
+  }
+  EXPECT_EQ(tokens_differing(result.rows[2]), 0) << "keeps everything";
+}
+
+TEST_F(PerplexityTest, SeedsAreRunsOfOneRow) {
+  const PerplexityResult result = measure(sweep({"random(window=4)", "random(window=4,seed=1)"}),
+                                          {random_document(64, 12)}, chunks_of(32));
+  const PerplexityRow& row = result.rows[1];
+  ASSERT_EQ(row.result.seed_results.size(), 5u);
+  EXPECT_EQ(row.windows.size(), 10u);
+  EXPECT_EQ(row.result.seed_results[1].documents[1].nll_sum, result.rows[2].result.documents[1].nll_sum);
+  EXPECT_NE(row.result.seed_results[0].documents[1].nll_sum, result.rows[2].result.documents[1].nll_sum);
+  const auto json = perplexity_row_json(row);
+  EXPECT_EQ(json.at("windows"), 2);
+  EXPECT_EQ(json.at("loss_by_position").at(1).at("count"), 4) << "of one run";
+}
+
 // The trap: one scored prefill, compressed after it, gives the baseline.
 TEST_F(PerplexityTest, CompressingAfterTheScoredPrefillIsInert) {
   const TokenDocument document = random_document(96, 6);

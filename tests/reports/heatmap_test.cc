@@ -1,12 +1,12 @@
 #include "reports/heatmap.h"
 
-#include <cairo.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
 
 #include "base/error.h"
+#include "support/picture.h"
 #include "support/temp_folder.h"
 
 namespace kvlab {
@@ -31,26 +31,6 @@ KeptMap streaming_map(int64_t tokens = 1024, int64_t layers = 30, int64_t heads 
   }
   return map;
 }
-
-// The pixels of a PNG file.
-class Picture {
- public:
-  explicit Picture(const std::filesystem::path& path)
-      : surface_(cairo_image_surface_create_from_png(path.string().c_str())) {}
-  ~Picture() { cairo_surface_destroy(surface_); }
-  bool good() const { return cairo_surface_status(surface_) == CAIRO_STATUS_SUCCESS; }
-  int width() const { return cairo_image_surface_get_width(surface_); }
-  int height() const { return cairo_image_surface_get_height(surface_); }
-  Color at(int x, int y) const {
-    const unsigned char* row =
-        cairo_image_surface_get_data(surface_) + y * cairo_image_surface_get_stride(surface_);
-    const uint32_t pixel = reinterpret_cast<const uint32_t*>(row)[x];
-    return {static_cast<uint8_t>(pixel >> 16), static_cast<uint8_t>(pixel >> 8), static_cast<uint8_t>(pixel)};
-  }
-
- private:
-  cairo_surface_t* surface_;
-};
 
 int64_t differing_pixels(const Picture& a, const Picture& b, const Rect& area) {
   int64_t count = 0;

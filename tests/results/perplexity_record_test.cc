@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "results/perplexity_csv.h"
 #include "support/temp_folder.h"
 
 namespace kvlab {
@@ -22,7 +23,7 @@ PerplexityRow sample_row() {
   window.delta_nll_sum = 1;
   window.seconds = 0.5;
   row.result.documents = {window};
-  row.places = {{7, 0.25}};
+  row.windows = {{7, 0.25, 3, 2}};
   add_loss(row.buckets, 5, 8);
   return row;
 }
@@ -45,10 +46,10 @@ TEST(PerplexityRecord, FolderNamesAreSafeAndSeparable) {
 TEST(PerplexityRecord, WritesALinePerWindow) {
   const std::string csv = perplexity_csv(sample_row());
   EXPECT_NE(csv.find("\n0,\"a \"\"b\"\", c\",7,5,4,2,7.38905"), std::string::npos) << csv;
-  EXPECT_NE(csv.find(",0.25,2,0,0.250000,0.500000\n"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(",0.25,2,3,0,0.250000,0.500000,\n"), std::string::npos) << csv;
   PerplexityRow inert = sample_row();
   inert.result.status = Status::kInert;
-  EXPECT_NE(perplexity_csv(inert).find(",,2,0,"), std::string::npos);
+  EXPECT_NE(perplexity_csv(inert).find(",,2,3,0,"), std::string::npos);
 }
 
 TEST(PerplexityRecord, WritesTheRowAsJson) {
@@ -59,6 +60,10 @@ TEST(PerplexityRecord, WritesTheRowAsJson) {
   const auto& summary = json.at("summary");
   EXPECT_EQ(summary.at("nll"), 2.0);
   EXPECT_EQ(summary.at("tokens_touched"), 2);
+  EXPECT_EQ(summary.at("tokens_differing"), 3);
+  EXPECT_EQ(summary.at("touched_differing"), 2);
+  EXPECT_TRUE(summary.at("seeds").is_null());
+  EXPECT_TRUE(summary.at("delta_nll_ci95").is_null());
   EXPECT_EQ(summary.at("total_runtime_sec"), 2.5);
   EXPECT_EQ(summary.at("prefill_seconds"), 0.25);
   EXPECT_EQ(summary.at("loss_by_position").size(), 3u);

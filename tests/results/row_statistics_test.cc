@@ -44,10 +44,19 @@ TEST(RowIntervals, DocumentsFromTenOnBlocksBelow) {
   const RowIntervals ten = row_intervals(paired_method("x", 10, 0.1)).value();
   EXPECT_EQ(ten.method, "t over 10 documents");
   EXPECT_LT(ten.delta_nll.ci95.low, 0.1);
-  EXPECT_NEAR(ten.kl_ci95.high, ten.delta_nll.ci95.high / 10, 1e-12);
+  EXPECT_NEAR(ten.kl_ci95->high, ten.delta_nll.ci95.high / 10, 1e-12);
   const RowIntervals nine = row_intervals(paired_method("x", 9, 0.1)).value();
   EXPECT_EQ(nine.method, "block bootstrap within these documents");
   EXPECT_LT(nine.delta_nll.ci95.low, nine.delta_nll.ci95.high);
+}
+
+TEST(RowIntervals, WithoutKlThereIsNoIntervalOfIt) {
+  for (const int documents : {9, 12}) {
+    MethodResult row = paired_method("x", documents, 0.1);
+    for (DocumentResult& document : row.documents) document.kl_blocks.clear();
+    ASSERT_TRUE(row_intervals(row));
+    EXPECT_FALSE(row_intervals(row)->kl_ci95);
+  }
 }
 
 TEST(RowIntervals, NoneOfTooLittle) {
