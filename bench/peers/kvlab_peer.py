@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--kvlab", type=Path, required=True, help="the program")
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder")
     parser.add_argument("--dtype", choices=("bf16", "f32"), default="bf16")
-    parser.add_argument("--threshold", type=float, default=-16, help="of knorm")
+    parser.add_argument("--threshold", type=float, default=-17, help="of knorm")
     parser.add_argument("--window", type=int, default=128, help="of knorm")
     parser.add_argument("protocol", choices=("stream", "prefix"))
     a = parser.parse_args()

@@ -59,7 +59,7 @@ def main() -> None:
     parser = measure.arguments(__doc__)
     torch_model.add_arguments(parser)
     parser.add_argument("way", choices=("stream", "context"))
-    parser.add_argument("--threshold", type=float, default=-16, help="of Knorm in DMSPress")
+    parser.add_argument("--threshold", type=float, default=-17, help="of Knorm in DMSPress")
     parser.add_argument("--window", type=int, default=128, help="of DMSPress")
     a = parser.parse_args()
     model = torch_model.load(a.model, a.dtype, a.threads)

@@ -8,8 +8,10 @@ command="bench/peers/run.sh${*:+ $*}"
 cd "$(dirname "$0")/../.."
 tokens=1024 threads=2 repeats=3 out=results/peers setup=()
 naive_tokens=256         # of the plain token-by-token loop, whose speed hardly depends on their number
-threshold=-16 window=128 # of Knorm after every token: the threshold evicts about half of this text
+threshold=-17 window=128 # of Knorm after every token: of 1024 tokens about half is evicted
 while (($#)); do
+  [[ $1 == --tokens || $1 == --threads || $1 == --repeats || $1 == --out ]] && (($# < 2)) &&
+    { echo "run: $1 needs a value" >&2; exit 2; }
   case $1 in
     --tokens) tokens=$2; shift 2 ;;
     --threads) threads=$2; shift 2 ;;

@@ -59,6 +59,7 @@ class TableRow:
     nll: float | None = None
     delta: float | None = None      # mean absolute difference to the pair's losses
     ratio: float | None = None      # the pair's speed / this row's
+    rounding: float | None = None   # of bf16 rows: mean absolute difference to the same program's f32 row
 
     @property
     def name(self) -> str:
@@ -105,6 +106,9 @@ def join(lines: Iterable[dict], read_losses: Callable[[str], list[float]], threa
         if row.status == "OK" and pair and pair.status == "OK":
             row.delta = mean_difference(grouped[row.row][0], grouped[pair.row][0], read_losses)
             row.ratio = pair.speed / row.speed
+        in_f32 = rows.get(row.row.removesuffix("_bf16") + "_f32")
+        if row.status == "OK" and in_f32 and in_f32.status == "OK" and in_f32 is not row:
+            row.rounding = mean_difference(grouped[row.row][0], grouped[in_f32.row][0], read_losses)
     return list(rows.values())
 
 
@@ -130,7 +134,8 @@ def status_text(row: TableRow) -> str:
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    numbers = {"tokens", "tokens/s", "CPU/wall", "others", "kept", "mean NLL", "|dNLL|", "kvlab / peer"}
+    numbers = {"tokens", "tokens/s", "CPU/wall", "others", "kept", "mean NLL", "|dNLL|", "kvlab / peer",
+               "|bf16 - f32|"}
     # A bar would end the cell.
     cells = [[cell.replace("|", "\\|") for cell in row] for row in [head, *rows]]
     rule = ["---:" if name in numbers else "---" for name in head]
@@ -151,6 +156,11 @@ def ratio_table(rows: list[TableRow]) -> list[str]:
     return markdown_table(["kvlab", "peer", "type", "kvlab / peer", "|dNLL|"], [
         [names[row.pair].method, row.name, f"{names[row.pair].dtype} / {row.dtype}", f"{row.ratio:.1f}x",
          number(row.delta, 5)] for row in rows if row.ratio is not None])
+
+
+def rounding_table(rows: list[TableRow]) -> list[str]:
+    return markdown_table(["program and method", "|bf16 - f32|"], [
+        [row.name, number(row.rounding, 5)] for row in rows if row.rounding is not None])
 
 
 def bar_line(rows: list[TableRow]) -> str:
@@ -182,7 +192,9 @@ def markdown(rows: list[TableRow], command: str, environment: dict, extra: list[
     if unclean:
         lines.append(f"- **{unclean} of {len(rows)} rows are not clean**; see CPU/wall and others below.")
     return "\n".join([*lines, "", bar_line(rows), "", *main_table(rows), "", "## ratio: kvlab's speed / the peer's", "",
-                      *ratio_table(rows), "", "## Notes", "", *(f"- {note}" for note in NOTES), ""])
+                      *ratio_table(rows), "", "## What bf16 changes", "",
+                      "Mean absolute difference of a program's losses in bf16 to its own in f32, in nats.", "",
+                      *rounding_table(rows), "", "## Notes", "", *(f"- {note}" for note in NOTES), ""])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -198,18 +210,20 @@ def canned_lines() -> list[dict]:
             line("kvlab_knorm_bf16", None, 0.125),
             line("kvpress_dms_bf16", "kvlab_knorm_bf16", 4.0, cpu_seconds=6.0, other_cpus=0.4),
             line("late_start", "kvlab_knorm_bf16", 1.0, first=3),
+            line("kvlab_knorm_f32", None, 0.25, losses="f32"),
             {"row": "absent", "program": "llama.cpp", "version": "none", "method": "m", "dtype": "Q4", "acts": "never",
              "pair": "kvlab_knorm_bf16", "status": "SKIPPED", "reason": "not built"}]
 
 
 def check() -> None:
-    losses = {"kvlab_knorm_bf16": [1.0, 2.0, 3.0], "kvpress_dms_bf16": [1.5, 2.0, 2.5], "late_start": [3.25]}
+    losses = {"kvlab_knorm_bf16": [1.0, 2.0, 3.0], "kvpress_dms_bf16": [1.5, 2.0, 2.5], "late_start": [3.25], "f32": [1.0, 2.25, 3.5]}
     rows = {row.row: row for row in join(canned_lines(), losses.__getitem__, threads=2)}
     ours, theirs = rows["kvlab_knorm_bf16"], rows["kvpress_dms_bf16"]
     assert (ours.speed, ours.slowest, ours.fastest, ours.repeats) == (800.0, 500.0, 1000.0, 3), ours
     assert (ours.nll, ours.clean, ours.delta, ours.ratio) == (2.0, True, None, None), ours
     assert (theirs.clean, theirs.cpu_wall, theirs.ratio) == (False, 1.5, 32.0), theirs
     assert abs(theirs.delta - 1 / 3) < 1e-12, theirs
+    assert (ours.rounding, theirs.rounding, rows["kvlab_knorm_f32"].rounding) == (0.25, None, None), ours
     assert rows["late_start"].delta == 0.25, rows["late_start"]
     assert rows["absent"].speed is None and rows["absent"].ratio is None, rows["absent"]
     text = markdown(list(rows.values()), "run.sh", {"cpu": "test"}, [])
@@ -217,8 +231,8 @@ def check() -> None:
             "| kvlab: m\\|n | bf16 | 100 | never | 800 (500–1,000) | 2.00 | 0.01 | 0.5000 | 2.0000 | - | OK |",
             "| kvpress: m\\|n | bf16 | 100 | never | 25.0 | 1.50 | 0.40 | 0.5000 | 2.0000 | 0.33333 | not clean |",
             "| - | - | - | - | - | - | SKIPPED: not built |", "32.0x at 100 tokens; the bar of 20x is met.",
-            "**1 of 4 rows are not clean**",
-            "| m\\|n | kvpress: m\\|n | bf16 / bf16 | 32.0x | 0.33333 |"):
+            "**1 of 5 rows are not clean**",
+            "| m\\|n | kvpress: m\\|n | bf16 / bf16 | 32.0x | 0.33333 |", "| kvlab: m\\|n | 0.25000 |"):
         assert expected in text, f"not in the table: {expected}\n{text}"
     slow = [line | {"seconds": 1.0} if line["row"] == "kvpress_dms_bf16" else line for line in canned_lines()]
     assert "the bar of 20x is MISSED" in bar_line(join(slow, losses.__getitem__, 2))
