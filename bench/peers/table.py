@@ -33,6 +33,13 @@ NOTES = (
     "instead of evicting, so its cache stays whole in memory; its figure is what it does not mask.",
     "|dNLL|: mean over the tokens that both rows score of the absolute difference to the row of kvlab that "
     "computes the same, in nats.",
+    "Read f32 rows for whether methods agree: there the programs do the same up to rounding. kvpress masks by putting a "
+    "fake key in the place of an evicted one; what that adds would show in DMSPress's f32 row. Knorm has near ties in the "
+    "first layer, where a key depends on its token only, and rounding decides which of two equal ones goes: hence the "
+    "larger difference of KnormPress at the end of a prefill, which keeps a number of entries.",
+    "In bf16 the programs round at different places: torch rounds every result, the logits included (those from 16 to 32 "
+    "to steps of 0.125), kvlab the operands of products and the cache. Most of a bf16 row's |dNLL| is what bf16 changes "
+    "within the peer itself; see the table above.",
 )
 
 
