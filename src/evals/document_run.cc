@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 
 #include "base/error.h"
 #include "engine/hindsight.h"
@@ -23,6 +24,13 @@ int64_t first_scored_query(const Protocol& protocol, int64_t tokens) {
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Of all threads: beside the wall time it shows whether something else had the cores.
+double cpu_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 // Extends the session by all tokens as the protocol says; returns the hidden states of all of them.
@@ -151,6 +159,7 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
   cache_options.document = static_cast<uint64_t>(document.index);
   cache_options.record_lifetimes = options.record_lifetimes;
   const auto start = std::chrono::steady_clock::now();
+  const double cpu_start = cpu_seconds();
   if (method->planned()) {
     const bool prefix = options.protocol.kind == Protocol::Kind::kPrefix;
     cache_options.imposed =
@@ -164,6 +173,7 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
   for (const int32_t q : run.queries) targets.push_back(document.tokens[q + 1]);
   run.nll = token_losses(*model, run.hidden, targets);
   run.result.seconds = seconds_since(start);
+  run.result.cpu_seconds = cpu_seconds() - cpu_start;
 
   run.result.index = document.index;
   run.result.id = document.id;

@@ -79,6 +79,7 @@ Json to_json(const DocumentResult& document) {
           {"evictions", document.evictions},
           {"forced_evictions", document.forced_evictions},
           {"seconds", document.seconds},
+          {"cpu_seconds", document.cpu_seconds},
           {"block_tokens", document.block_tokens},
           {"nll_blocks", document.nll_blocks},
           {"delta_nll_blocks", document.delta_blocks},

@@ -79,6 +79,7 @@ struct DocumentResult {
   int64_t evictions = 0;
   int64_t forced_evictions = 0;
   double seconds = 0;                           // scoring
+  double cpu_seconds = 0;                       // the same, processor time of all threads
   std::optional<std::vector<float>> token_nll;  // every scored token's loss, only when asked for
   // Every kBlockTokens scored tokens: how many (the last block may have fewer) and their losses. Two runs
   // over the same tokens are compared by these.

@@ -110,6 +110,9 @@ TEST_F(CompareFiles, DetailsReproduceTheSummary) {
       scored += document.at("tokens_scored").get<int>();
       losses += static_cast<int>(document.at("token_nll").size());
       for (const json& loss : document.at("token_nll")) loss_sum += loss.get<double>();
+      EXPECT_GT(document.at("cpu_seconds").get<double>(), 0);
+      EXPECT_LE(document.at("cpu_seconds").get<double>(), document.at("seconds").get<double>() + 0.01)
+          << "this runs on one thread";
     }
     ASSERT_EQ(method.at("documents").size(), 3u);
     const json short_row = row(written, method.at("name"));

@@ -62,8 +62,10 @@ TEST(ComparisonJson, EveryRowHasEveryKey) {
 TEST(ComparisonJson, DetailsHoldDocumentsAndTokenLosses) {
   ComparisonResult result = sample_comparison();
   result.methods[1].documents[0].token_nll = {0.1f, 2.5f};
+  result.methods[1].documents[0].cpu_seconds = 1.5;
   const ordered_json details = detailed_results_json(result);
   const ordered_json& document = details["methods"][1]["documents"][0];
+  EXPECT_EQ(document["cpu_seconds"], 1.5);
   EXPECT_EQ(document["token_nll"].dump(), "[0.1,2.5]") << "no longer than a float's digits";
   EXPECT_EQ(document["entries"]["kept"], 132 * 30);
   EXPECT_TRUE(details["methods"][0]["documents"][0]["token_nll"].is_null());
