@@ -1,6 +1,4 @@
 // kvlab score: one text under one recipe, as JSON for scripts.
-#include <fstream>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -8,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "evals/document_run.h"
+#include "evals/ids_file.h"
 #include "results/environment.h"
 
 namespace kvlab {
@@ -18,29 +17,12 @@ struct Flags {
   ModelFlags model;
   std::string recipe = "none", text, ids, protocol = "stream", kvzap_scorer_model, bos;
   int64_t context = 0, max_length = 0, extend_size = 0;
-  bool live = false, beyond_context = false;
+  bool live = false, argmax = false, beyond_context = false;
 };
-
-// An array of ids, or an object with `tokens`.
-Document read_ids(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw UserError(path + ": cannot open");
-  Document document;
-  document.id = path;
-  try {
-    const auto json = nlohmann::json::parse(file);
-    document.ids = (json.is_object() ? json.at("tokens") : json).get<std::vector<int32_t>>();
-  } catch (const nlohmann::json::exception& error) {
-    throw UserError(path +
-                    ": expected a JSON array of token ids, or an object with 'tokens': " + error.what());
-  }
-  if (document.ids.empty()) throw UserError(path + ": no token ids");
-  return document;
-}
 
 Document read_input(const Flags& f) {
   if (f.text.empty() == f.ids.empty()) throw UserError("give either --text FILE or --ids FILE.json");
-  if (!f.ids.empty()) return read_ids(f.ids);
+  if (!f.ids.empty()) return read_ids_file(f.ids);
   const auto documents = read_documents(f.text, {"", "", "", 1});
   if (documents.empty()) throw UserError(f.text + ": no documents");
   return documents[0];
@@ -90,6 +72,7 @@ int run(const Flags& f) {
   const int64_t resident = resident_bytes();
   const DocumentRun result = run_document(model, method, document, options);
   auto json = output(result, document, f.live);
+  if (f.argmax) json["argmax"] = most_likely(*model, result.hidden);
   json["rss_after_load"] = resident;
   json["rss_peak"] = fresh_peak ? nlohmann::ordered_json(peak_resident_bytes()) : nullptr;
   fmt::print("{}\n", json.dump());
@@ -121,6 +104,7 @@ const CommandInfo kCommandInfo_score = {
       app.add_option("--bos", f->bos, "yes or no: begin text with BOS [as the tokenizer says]");
       app.add_flag("--beyond_context", f->beyond_context, "allow more tokens than the model's context");
       app.add_flag("--live", f->live, "add live_at_end: positions per layer and KV head");
+      app.add_flag("--argmax", f->argmax, "add argmax: for every token scored, the likeliest in its place");
       return [f] { return run(*f); };
     }};
 

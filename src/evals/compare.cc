@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "evals/long_range.h"
 
 namespace kvlab {
 
@@ -168,6 +169,7 @@ MethodResult finish(const Row& row) {
     } else {
       judge(result, {true, !spec.scorer->recency});
       if (result.status == Status::kFallback) result.reason += equivalent_of(spec.policy);
+      mark_control_family(spec, result);
     }
     results.push_back(std::move(result));
   }
@@ -204,15 +206,33 @@ void warm_up(const std::shared_ptr<const Model>& model, const std::vector<Row>& 
   }
 }
 
+// What a run made of the document in work.
+struct Finished {
+  Run* run;
+  DocumentResult result;
+  std::vector<float> nll;
+};
+
+bool wants_long_range(const std::vector<Row>& rows, const CompareOptions& options) {
+  return options.long_range && std::any_of(rows.begin(), rows.end(),
+                                           [](const Row& r) { return !r.is_baseline && !r.runs.empty(); });
+}
+
 class DocumentLoop {
  public:
   DocumentLoop(const std::shared_ptr<const Model>& model, std::vector<Row>& rows,
                const CompareOptions& options, Progress& progress)
-      : model_(model), rows_(rows), options_(options), progress_(progress) {}
+      : model_(model), rows_(rows), options_(options), progress_(progress) {
+    if (wants_long_range(rows, options)) long_range_.emplace(model, options.run);
+  }
+
+  std::optional<LongRangeControl> long_range() const {
+    return long_range_ ? std::optional(long_range_->result()) : std::nullopt;
+  }
 
   // Runs all rows on one document; false when interrupted, and then nothing of it is kept.
   bool run(const TokenDocument& document, bool first) {
-    std::vector<std::pair<Run*, DocumentResult>> finished;
+    std::vector<Finished> finished;
     DocumentRun baseline;
     for (size_t r = 0; r < rows_.size(); ++r) {
       for (Run& run : rows_[r].runs) {
@@ -236,16 +256,34 @@ class DocumentLoop {
         if (options.record_lifetimes) keep_record(rows_[r], *run.method, current);
         if (!rows_[r].spec.dense())
           run.result.effective_window = rows_[r].spec.policy.window_at(current.result.tokens);
-        finished.emplace_back(&run, std::move(current.result));
+        finished.push_back({&run, std::move(current.result), current.nll});
         if (r == 0) baseline = std::move(current);
         progress_.step(++done_, run.result.name);
       }
     }
-    for (auto& [run, result] : finished) run->result.documents.push_back(std::move(result));
+    if (long_range_) {
+      if (stop_requested()) return false;
+      add_long_range_losses(document, finished);
+    }
+    for (Finished& row : finished) row.run->result.documents.push_back(std::move(row.result));
     return true;
   }
 
  private:
+  void add_long_range_losses(const TokenDocument& document, std::vector<Finished>& finished) {
+    progress_.step(done_, "the control of long-range tokens");
+    const std::vector<float>& baseline = finished[0].nll;
+    std::vector<float> control;
+    std::vector<RowLosses> losses;
+    for (Finished& row : finished) {
+      losses.push_back({row.nll, &row.result});
+      if (row.run->result.recipe == long_range_control_spec().recipe) control = row.nll;
+    }
+    if (control.empty()) control = long_range_->control_losses(document, baseline);
+    long_range_->add(control, baseline, losses);
+    ++done_;
+  }
+
   // One row's failure does not end the others.
   void fail(Run& run, const TokenDocument& document, const std::string& why) {
     run.result.status = Status::kFailed;
@@ -257,6 +295,7 @@ class DocumentLoop {
   std::vector<Row>& rows_;
   const CompareOptions& options_;
   Progress& progress_;
+  std::optional<LongRangeChooser> long_range_;
   int64_t done_ = 0;
 };
 
@@ -268,16 +307,24 @@ Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<
   std::vector<Row> rows = make_rows(specs, shape_of(model->config()), options);
   int64_t runs = 0;
   for (const Row& row : rows) runs += static_cast<int64_t>(row.runs.size());
+  DocumentLoop loop(model, rows, options, progress);
+  if (loop.long_range()) ++runs;
   progress.begin("comparing", runs * static_cast<int64_t>(documents.size()));
   warm_up(model, rows, documents[0], options);
-  DocumentLoop loop(model, rows, options, progress);
   bool interrupted = false;
   for (size_t d = 0; d < documents.size() && !interrupted; ++d) {
     interrupted = !loop.run(documents[d], d == 0);
-    if (!interrupted) document_done([&] { return collect(rows, d + 1 < documents.size()); });
+    if (interrupted) break;
+    document_done([&] {
+      ComparisonResult so_far = collect(rows, d + 1 < documents.size());
+      so_far.partial = true;
+      so_far.long_range = loop.long_range();
+      return so_far;
+    });
   }
   progress.end();
   Comparison comparison{collect(rows, interrupted), {}};
+  comparison.result.long_range = loop.long_range();
   for (Row& row : rows) {
     if (row.kept.tokens > 0) comparison.kept.push_back(std::move(row.kept));
   }
