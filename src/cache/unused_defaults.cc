@@ -11,9 +11,11 @@ std::string why_unused(const std::vector<MethodSpec>& specs, const std::string& 
                        const std::string& budget, double value) {
   bool there = false;
   for (const MethodSpec& spec : specs) {
-    if (spec.dense() || spec.scorer->name != scorer) continue;
-    there = true;
-    if (spec.policy.budget->name == budget && spec.policy.value == value) return "";
+    for (const MethodSpec* phase : spec.phases()) {
+      if (phase->scorer->name != scorer) continue;
+      there = true;
+      if (phase->policy.budget->name == budget && phase->policy.value == value) return "";
+    }
   }
   return there ? "every " + scorer + " among the methods has another budget"
                : "no " + scorer + " is among the methods";

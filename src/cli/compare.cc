@@ -305,8 +305,7 @@ int run(const Flags& f) {
     slice = std::move(split.slice);
   }
   for (const MethodSpec& spec : specs) {  // what cannot run is said before any work
-    if (!spec.dense() && !(spec.scorer->learned && spec.model_path.empty()))
-      make_method(spec, shape_of(files.config));
+    if (!spec.dense() && !spec.lacks_model()) make_method(spec, shape_of(files.config));
   }
   CompareOptions options;
   options.run.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream,

@@ -31,7 +31,7 @@ MethodResult describe(const MethodSpec& spec) {
   result.recipe = spec.recipe;
   if (!spec.dense()) {
     result.every = spec.policy.at_context ? std::nullopt : std::optional<int64_t>(spec.policy.every);
-    if (spec.scorer->seeded) result.seed = static_cast<int64_t>(spec.seed);
+    if (const auto seed = spec.drawn_seed()) result.seed = static_cast<int64_t>(*seed);
     if (spec.scorer->non_causal) {
       result.non_causal = true;
       result.notes.push_back("not causal: it knows the future, so no method can be expected to reach it");
@@ -40,22 +40,13 @@ MethodResult describe(const MethodSpec& spec) {
   return result;
 }
 
-MethodSpec with_seed(MethodSpec spec, uint64_t seed) {
-  RecipeDefaults defaults;
-  const std::string display = spec.display;
-  Recipe recipe = parse_recipe(spec.recipe);
-  for (auto& [key, value] : recipe.parts[0].arguments) {
-    if (key == "seed") value = std::to_string(seed);
-  }
-  spec = resolve_recipe(print_recipe(recipe), defaults);
-  spec.display = display;
-  return spec;
-}
-
 // Seeds only matter where chance decides: not when a threshold of 1 or more evicts everything.
 bool wants_seeds(const MethodSpec& spec) {
-  return !spec.dense() && spec.scorer->seeded && !spec.seed_given && !spec.policy.neutral() &&
-         !(spec.policy.threshold() && spec.policy.value >= 1);
+  const auto phases = spec.phases();
+  return std::any_of(phases.begin(), phases.end(), [](const MethodSpec* phase) {
+    return phase->scorer->seeded && !phase->seed_given && !phase->policy.neutral() &&
+           !(phase->policy.threshold() && phase->policy.value >= 1);
+  });
 }
 
 std::string match_note(const MatchRecord& match) {
@@ -75,12 +66,12 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
   row.options = options.run;
   row.skipped = describe(spec);
   row.skipped.match = match;
-  if (!spec.dense() && spec.scorer->learned && spec.model_path.empty()) {
+  if (spec.lacks_model()) {
     row.skipped.status = Status::kSkipped;
     row.skipped.reason = "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
     return row;
   }
-  if (spec.policy.at_context && options.run.protocol.kind == Protocol::Kind::kStream) {
+  if (spec.needs_context() && options.run.protocol.kind == Protocol::Kind::kStream) {
     row.skipped.status = Status::kSkipped;
     row.skipped.reason =
         "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
@@ -93,7 +84,8 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
   }
   const int seeds = wants_seeds(spec) ? options.seeds : 1;
   for (int s = 0; s < seeds; ++s) {
-    const MethodSpec seeded = seeds > 1 ? with_seed(spec, spec.seed + static_cast<uint64_t>(s)) : spec;
+    const MethodSpec seeded =
+        seeds > 1 ? with_seed(spec, *spec.drawn_seed() + static_cast<uint64_t>(s)) : spec;
     row.runs.push_back({make_method(seeded, shape), describe(seeded)});
     row.runs.back().result.match = match;
     if (match) row.runs.back().result.notes.push_back(match_note(*match));
@@ -132,9 +124,8 @@ std::vector<Row> make_rows(const std::vector<MethodSpec>& specs, const ModelShap
     result->notes.push_back("the noise floor: the same computation cut differently");
   }
   rows.push_back(std::move(noise));
-  const bool by_weights = std::any_of(specs.begin(), specs.end(), [](const MethodSpec& spec) {
-    return !spec.dense() && spec.scorer->kind == ScorerKind::kWeights;
-  });
+  const bool by_weights = std::any_of(specs.begin(), specs.end(),
+                                      [](const MethodSpec& spec) { return spec.uses(ScorerKind::kWeights); });
   if (by_weights) rows.push_back(one_query_baseline(shape, options));
   KVLAB_CHECK(options.matches.empty() || options.matches.size() == specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -163,12 +154,12 @@ MethodResult finish(const Row& row) {
     result.reference = row.is_baseline;
     if (spec.dense() || row.is_baseline || result.status == Status::kFailed) {
       // Nothing to judge.
-    } else if (spec.policy.neutral()) {
+    } else if (spec.neutral()) {
       result.status = Status::kNeutral;
       result.reason = "the recipe cannot evict";
     } else {
-      judge(result, {true, !spec.scorer->recency});
-      if (result.status == Status::kFallback) result.reason += equivalent_of(spec.policy);
+      judge(result, {true, !spec.recency()});
+      if (result.status == Status::kFallback && !spec.context) result.reason += equivalent_of(spec.policy);
       mark_control_family(spec, result);
     }
     results.push_back(std::move(result));

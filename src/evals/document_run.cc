@@ -76,15 +76,15 @@ EntryCount count_between(const DocumentRun& run, int64_t first, int64_t end) {
 
 void count_entries(const Session& session, const RunOptions& options, DocumentRun& run) {
   const KvCache& cache = session.cache();
-  const Policy& policy = cache.method().spec.policy;
+  const MethodSpec& spec = cache.method().spec;
   run.live = session.live_positions();
   const int64_t n = cache.tokens();
   const int64_t outside = std::max<int64_t>(0, n - options.common_window);
   DocumentResult& result = run.result;
   result.overall = count_between(run, 0, n);
   result.outside_window = count_between(run, 0, outside);
-  result.compressible = count_between(run, std::min(policy.sinks, outside), outside);
-  const int64_t own_window = policy.budget ? policy.window_at(n) : options.common_window;
+  result.compressible = count_between(run, std::min(spec.lasting_sinks(), outside), outside);
+  const int64_t own_window = spec.policy.budget ? spec.policy.window_at(n) : options.common_window;
   result.outside_effective_window = count_between(run, 0, std::max<int64_t>(0, n - own_window));
 }
 

@@ -15,8 +15,9 @@ const MethodSpec& long_range_control_spec() {
 bool evicts_like_control(const MethodSpec& spec) {
   if (spec.dense()) return false;
   // Random scores are below 1, so such a threshold lets all unprotected entries go.
-  const bool everything = spec.scorer->seeded && spec.policy.threshold() && spec.policy.value >= 1;
-  return spec.scorer->recency || everything;
+  const bool everything =
+      !spec.context && spec.scorer->seeded && spec.policy.threshold() && spec.policy.value >= 1;
+  return spec.recency() || everything;
 }
 
 std::vector<uint8_t> choose_long_range(std::span<const float> control_nll,

@@ -159,6 +159,8 @@ TEST_F(HindsightTest, AtTheEndOfAContextItActsOnce) {
 
 TEST_F(HindsightTest, ASessionAloneCannotKnowTheFuture) {
   EXPECT_THROW(Session(tiny_model(), method_of("oracle(keep=0.5)"), cache_options()), UserError);
+  EXPECT_THROW(method_of("two_phase(context=oracle,decode=knorm)"), UserError);
+  EXPECT_THROW(method_of("two_phase(context=knorm,decode=oracle)"), UserError);
 }
 
 }  // namespace

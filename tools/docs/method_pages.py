@@ -187,6 +187,12 @@ def index(parts):
     if "two_phase" in parts:
         both = parts["two_phase"]
         lines += ["", "## Two phases", "", f"{code(both['recipe'])}: {plain(sentence(both['summary']))}"]
+        lines += [
+            "",
+            "The context's method is resolved as with `at=context`. The other watches from the first token on, but evicts only after the",
+            "context: whenever n, counted from the session's start, is a multiple of its `every`. Nothing goes before the end of the context. A",
+            "method whose KV heads decide together (TOVA) can only follow one that leaves all heads the same entries.",
+        ]
     lines += ["", "## Budgets", "", "| name | what it bounds | value |", "|---|---|---|"]
     lines += [f"| {code(b['name'])} | {plain(sentence(b['summary']))} | {plain(b['range'])} |" for b in parts["budgets"]]
     lines += ["", "## Codecs", "", "| name | how entries are stored |", "|---|---|"]
