@@ -3,6 +3,12 @@ include(CMakePackageConfigHelpers)
 install(TARGETS kvlab EXPORT kvlabTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TARGET kvlab-cli)
   install(TARGETS kvlab-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  # Man pages are written from the program's help, so they never say less or more than it.
+  add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/man/kvlab.1
+    COMMAND ${CMAKE_SOURCE_DIR}/tools/docs/make_man.sh $<TARGET_FILE:kvlab-cli> ${CMAKE_BINARY_DIR}/man
+    DEPENDS kvlab-cli ${CMAKE_SOURCE_DIR}/tools/docs/make_man.sh VERBATIM)
+  add_custom_target(man ALL DEPENDS ${CMAKE_BINARY_DIR}/man/kvlab.1)
+  install(DIRECTORY ${CMAKE_BINARY_DIR}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
 install(DIRECTORY src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kvlab FILES_MATCHING PATTERN "*.h" PATTERN "cli" EXCLUDE)
 install(DIRECTORY data/corpus DESTINATION ${CMAKE_INSTALL_DATADIR}/kvlab)

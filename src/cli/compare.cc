@@ -44,21 +44,23 @@ void declare(CLI::App& app, Flags& f) {
   f.model.declare(app);
   app.add_option("--data_path", f.data_path, "JSONL (a document a line) or plain text [the built-in corpus]");
   app.add_option("--methods", f.methods,
-                 "names or recipes, separated by blanks or commas [every scorer, and random_validation]");
+                 fmt::format("names or recipes, separated by blanks or commas [{}]", kDefaultMethods));
   app.add_option("--compression_ratio", f.compression_ratio,
                  "fraction evicted, for methods without a budget of their own: keep = 1 - ratio")
       ->capture_default_str();
   app.add_option("--threshold", f.threshold,
-                 "kvzap's threshold: entries scored below it go (higher evicts more)");
-  app.add_option("--thresholds", f.thresholds,
-                 "by method, '{\"kvzap\": -5, \"random\": 0.85}', or a sweep of one method, \"-6,-7,-8\"");
+                 "kvzap's threshold: entries scored below it go (higher evicts more) [none: kvzap keeps a "
+                 "fraction as others do]");
+  app.add_option(
+      "--thresholds", f.thresholds,
+      "by method, '{\"kvzap\": -5, \"random\": 0.85}', or a sweep of one method, \"-6,-7,-8\" [none]");
   app.add_option("--densities", f.densities,
-                 "fraction of the unprotected entries to keep, by method: '{\"h2o\": 0.15}'");
+                 "fraction of the unprotected entries to keep, by method: '{\"h2o\": 0.15}' [none]");
   app.add_option(
       "--match", f.match,
       "bytes_seen=F: find each method's budget (keep, size, free_density or threshold, whichever its "
       "recipe has) at which its queries see F of the bytes dense attention reads, on calibration "
-      "documents that are then left out; adds the controls");
+      "documents that are then left out; adds the controls [not matched]");
   app.add_option("--match_documents", f.match_documents,
                  "calibration documents of --match; 0: an eighth, at least one")
       ->capture_default_str();
@@ -66,22 +68,24 @@ void declare(CLI::App& app, Flags& f) {
                "add an oracle that knows the future, recency and a sliding window to measure methods by");
   app.add_option("--chunk_size", f.chunk_size,
                  "tokens between two actions of a method; 1 is exact [1; 128 for periodic methods]");
-  app.add_option("--sinks", f.sinks, "protected first tokens, for recipes that do not say");
-  app.add_option(
-      "--sliding_window_size", f.window,
-      "protected newest tokens, for recipes that do not say; and the window of density_outside_window [128]");
+  app.add_option("--sinks", f.sinks,
+                 "protected first tokens, for recipes that do not say [as the method says: kvlab list]");
+  app.add_option("--sliding_window_size", f.window,
+                 "protected newest tokens, for recipes that do not say [as the method says: kvlab list]; and "
+                 "the window of density_outside_window [128]");
   app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model,
-                 "folder of a KVzap scorer (config.json, model.safetensors)");
+                 "folder of a KVzap scorer (config.json, model.safetensors) [none: kvzap is SKIPPED]");
   app.add_option("--max_samples", f.max_samples, "documents to read; 0: all")->capture_default_str();
   app.add_option("--max_length", f.max_length, "tokens per document; 0: all")->capture_default_str();
   app.add_flag("--beyond_context", f.beyond_context, "allow documents longer than the model's context");
   app.add_option("--text_field", f.text_field, "JSONL field with the text [text, else content]");
-  app.add_option("--tokens_field", f.tokens_field, "JSONL field with token ids, instead of text");
-  app.add_option("--mask_field", f.mask_field, "JSONL field with a mask: 1 scores the token");
+  app.add_option("--tokens_field", f.tokens_field, "JSONL field with token ids, instead of text [none]");
+  app.add_option("--mask_field", f.mask_field,
+                 "JSONL field with a mask: 1 scores the token [none: all are scored]");
   app.add_option("--bos", f.bos, "yes or no: begin documents with BOS [as the tokenizer says]");
   app.add_option("--protocol", f.protocol, "stream: score every token; prefix: score those after --context")
       ->capture_default_str();
-  app.add_option("--context", f.context, "tokens of context under --protocol prefix");
+  app.add_option("--context", f.context, "tokens of context under --protocol prefix [needed there]");
   app.add_option("--seed", f.seed, "first seed of random methods")->capture_default_str();
   app.add_option("--output_dir", f.output_dir, "where JSON and pictures go")->capture_default_str();
   app.add_flag("--no_heatmaps", f.no_heatmaps, "draw nothing: no pictures of what is kept, no plots");
@@ -89,9 +93,9 @@ void declare(CLI::App& app, Flags& f) {
   app.add_flag("--no_long_range", f.no_long_range,
                "leave out the loss on long-range tokens, whose choice costs about one row more");
   app.add_flag("--token_nll", f.token_nll, "write every token's loss into detailed_results.json");
-  app.add_option(
-      "--margin", f.margin,
-      "how much higher PPL may be, \"1%\" or \"0.01\": says PASS, FAIL or INCONCLUSIVE by the 95% interval");
+  app.add_option("--margin", f.margin,
+                 "how much higher PPL may be, \"1%\" or \"0.01\": says PASS, FAIL or INCONCLUSIVE by the 95% "
+                 "interval [no verdict]");
   app.add_option("--sort", f.sort, "given or nll: order of the table")->capture_default_str();
   app.add_option("--format", f.format, "text, markdown or csv: the printed table")->capture_default_str();
   app.add_option("--num_gpus", f.num_gpus, "kvlab runs on the CPU; more than 0 is refused")
@@ -197,7 +201,9 @@ std::vector<MethodSpec> resolve_methods(const Flags& f) {
   }
   std::vector<MethodSpec> specs;
   for (const std::string& recipe : recipes) specs.push_back(resolve_recipe(recipe, defaults));
-  for (const std::string& line : unused_defaults(specs, defaults)) fmt::print(stderr, "warning: {}\n", line);
+  RecipeDefaults given = defaults;
+  given.kvzap_threshold = f.threshold;
+  for (const std::string& line : unused_defaults(specs, given)) fmt::print(stderr, "warning: {}\n", line);
   if (f.controls || !f.match.empty()) {
     for (MethodSpec& control : control_methods(defaults, !f.match.empty()))
       specs.push_back(std::move(control));

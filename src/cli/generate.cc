@@ -222,8 +222,9 @@ int run(const Flags& f) {
 }
 
 void declare(CLI::App& app, Flags& f) {
-  app.add_option("--prompt", f.prompt, "the text to go on from");
-  app.add_option("--prompt_file", f.prompt_file, "a file with the text; - reads standard input");
+  app.add_option("--prompt", f.prompt, "the text to go on from [this or --prompt_file]");
+  app.add_option("--prompt_file", f.prompt_file,
+                 "a file with the text; - reads standard input [this or --prompt]");
   f.model.declare(app);
   app.add_option("--recipe", f.recipe, "the method that compresses the cache")->capture_default_str();
   app.add_option("--max_new_tokens", f.max_new_tokens, "tokens to write [256, or what the context leaves]");
@@ -238,9 +239,9 @@ void declare(CLI::App& app, Flags& f) {
   app.add_option("--seed", f.seed, "of the draws")->capture_default_str();
   app.add_flag("--chat", f.chat, "put the prompt into the model's chat template, as a user's message");
   app.add_option("--system", f.system, "system message [the template's own, where it has one]");
-  app.add_option("--stop", f.stop, "texts that end the generation; they are not printed");
+  app.add_option("--stop", f.stop, "texts that end the generation; they are not printed [none]");
   app.add_flag("--ignore_eos", f.ignore_eos, "go on when the model ends its text");
-  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer");
+  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer [needed by kvzap]");
   app.add_option("--bos", f.bos, "yes or no: begin the prompt with BOS [as the tokenizer says]");
   app.add_flag("--beyond_context", f.beyond_context, "allow more tokens than the model's context");
   app.add_flag("--json", f.json, "print one JSON object at the end instead of the text");

@@ -88,6 +88,7 @@ void print_json() {
     entry["protects"] = default_protection(*info);
     entry["seeded"] = info->seeded;
     entry["learned"] = info->learned;
+    entry["non_causal"] = info->non_causal;
     entry["parameters"] = fields_json(info->fields);
     json["methods"].push_back(entry);
   }

@@ -35,6 +35,23 @@ std::vector<std::string> folded_flags(int argc, char** argv) {
   return arguments;
 }
 
+// `kvlab help` and `kvlab help COMMAND` are other spellings of --help.
+void spell_help(std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0] != "help") return;
+  arguments.erase(arguments.begin());
+  arguments.push_back("--help");
+}
+
+void check_command(const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0].rfind('-', 0) == 0) return;
+  std::vector<std::string> names;
+  for (const CommandInfo* info : registry_commands()) names.push_back(info->name);
+  if (std::find(names.begin(), names.end(), arguments[0]) != names.end()) return;
+  const std::string near = nearest_name(arguments[0], names);
+  throw UserError("unknown command '" + arguments[0] + "'" +
+                  (near.empty() ? "" : "; did you mean '" + near + "'?") + " (kvlab --help lists all)");
+}
+
 std::string suggestion(const CLI::App& app, const std::string& unknown) {
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options()) known.push_back(option->get_name());
@@ -64,6 +81,9 @@ int run(int argc, char** argv) {
                "kvlab");
   app.set_version_flag("--version", "kvlab " KVLAB_VERSION);
   app.require_subcommand(0, 1);
+  app.footer(
+      "kvlab COMMAND --help, or kvlab help COMMAND, lists a command's flags with examples.\n"
+      "Exit status: 0 done, 2 a mistake in what was given, 70 a bug, 130 interrupted.");
   std::vector<std::pair<CLI::App*, std::function<int()>>> commands;
   for (const CommandInfo* info : registry_commands()) {
     CLI::App* command = app.add_subcommand(info->name, info->summary);
@@ -71,16 +91,9 @@ int run(int argc, char** argv) {
     command->allow_extras();
     commands.emplace_back(command, info->setup(*command));
   }
-  if (argc > 1 && argv[1][0] != '-') {
-    std::vector<std::string> names;
-    for (const CommandInfo* info : registry_commands()) names.push_back(info->name);
-    if (std::find(names.begin(), names.end(), argv[1]) == names.end()) {
-      const std::string near = nearest_name(argv[1], names);
-      throw UserError("unknown command '" + std::string(argv[1]) + "'" +
-                      (near.empty() ? "" : "; did you mean '" + near + "'?") + " (kvlab --help lists all)");
-    }
-  }
   std::vector<std::string> arguments = folded_flags(argc, argv);
+  spell_help(arguments);
+  check_command(arguments);
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
     app.parse(arguments);

@@ -35,8 +35,8 @@ void declare_methods(CLI::App& app, Flags& f) {
   app.add_option("--methods", f.methods,
                  "names or recipes, separated by blanks or commas [knorm streaming_llm]; the baseline is "
                  "always there");
-  app.add_option("--press_name", f.press_name, "one method: the same as --methods");
-  app.add_option("--press_sequence", f.press_sequence, "several methods: the same as --methods");
+  app.add_option("--press_name", f.press_name, "one method: the same as --methods [none]");
+  app.add_option("--press_sequence", f.press_sequence, "several methods: the same as --methods [none]");
   app.add_option("--compression_ratio", f.ratios,
                  "fraction evicted, for methods without a budget of their own; several make a sweep")
       ->delimiter(',')
@@ -46,9 +46,11 @@ void declare_methods(CLI::App& app, Flags& f) {
                "have an effect)");
   app.add_option("--chunk_size", f.chunk_size,
                  "tokens between two actions of a method; 1 is exact [1; 128 for periodic methods]");
-  app.add_option("--sinks", f.sinks, "protected first tokens, for recipes that do not say");
-  app.add_option("--sliding_window_size", f.window, "protected newest tokens, for recipes that do not say");
-  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer");
+  app.add_option("--sinks", f.sinks,
+                 "protected first tokens, for recipes that do not say [as the method says: kvlab list]");
+  app.add_option("--sliding_window_size", f.window,
+                 "protected newest tokens, for recipes that do not say [as the method says: kvlab list]");
+  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer [needed by kvzap]");
   app.add_option("--seed", f.seed, "first of the five seeds of random methods")->capture_default_str();
   app.add_flag("--repeat_baseline", f.repeat_baseline,
                "run the baseline twice: its losses must be equal to the last bit");
@@ -63,7 +65,7 @@ void declare_protocol(CLI::App& app, Flags& f) {
                  "tokens of a window [stride, chunks: 1024; stream, prefix: whole documents]");
   app.add_option("--stride", f.stride,
                  "tokens between windows under --protocol stride [half of --max_length]");
-  app.add_option("--context", f.context, "tokens of context under --protocol prefix");
+  app.add_option("--context", f.context, "tokens of context under --protocol prefix [needed there]");
   app.add_option("--chunk_convention", f.chunk_convention,
                  "gptq: all labels of a window; llamacpp: those of its second half")
       ->capture_default_str();
@@ -83,8 +85,9 @@ void declare(CLI::App& app, Flags& f) {
                  "gptq: the same, empty rows kept")
       ->capture_default_str();
   app.add_option("--text_field", f.text_field, "JSONL field with the text [text, else content]");
-  app.add_option("--tokens_field", f.tokens_field, "JSONL field with token ids, instead of text");
-  app.add_option("--mask_field", f.mask_field, "JSONL field with a mask: 1 scores the token");
+  app.add_option("--tokens_field", f.tokens_field, "JSONL field with token ids, instead of text [none]");
+  app.add_option("--mask_field", f.mask_field,
+                 "JSONL field with a mask: 1 scores the token [none: all are scored]");
   app.add_option("--bos", f.bos, "yes or no: begin text with BOS [as the tokenizer says]");
   declare_methods(app, f);
   declare_protocol(app, f);

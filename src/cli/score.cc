@@ -90,13 +90,16 @@ const CommandInfo kCommandInfo_score = {
     [](CLI::App& app) -> std::function<int()> {
       auto f = std::make_shared<Flags>();
       f->model.declare(app);
-      app.add_option("--recipe", f->recipe, "the method")->capture_default_str();
-      app.add_option("--text", f->text, "a text file (or the first document of a JSONL file)");
-      app.add_option("--ids", f->ids, "JSON: an array of token ids, or an object with 'tokens'");
+      app.add_option("--recipe", f->recipe, "the method, with its budget (none: no compression)")
+          ->capture_default_str();
+      app.add_option("--text", f->text, "a text file, or the first document of a JSONL file [this or --ids]");
+      app.add_option("--ids", f->ids,
+                     "JSON: an array of token ids, or an object with 'tokens' [this or --text]");
       app.add_option("--protocol", f->protocol, "stream: every token; prefix: the tokens after --context")
           ->capture_default_str();
-      app.add_option("--context", f->context, "tokens of context under --protocol prefix");
-      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model, "folder of a KVzap scorer");
+      app.add_option("--context", f->context, "tokens of context under --protocol prefix [needed there]");
+      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model,
+                     "folder of a KVzap scorer [needed by kvzap]");
       app.add_option("--max_length", f->max_length, "tokens to read; 0: all")->capture_default_str();
       app.add_option("--extend_size", f->extend_size,
                      "tokens per extend; 0: all at once. The result does not depend on it")

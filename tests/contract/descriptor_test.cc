@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
+#include <map>
 #include <set>
 
 #include "contract/harness.h"
@@ -62,6 +64,40 @@ TEST_F(DescriptorsTest, ScorersSayWhatTheyAre) {
     EXPECT_NE(named->paper, "");
     EXPECT_NO_THROW(resolve_recipe(named->name, {}));
     EXPECT_EQ(resolve_recipe(named->name, {}).display, named->title);
+  }
+}
+
+// What the comment at the top of a scorer's file says after each label: "Idea: …" begins a line and goes on
+// until the next label.
+std::map<std::string, std::string> file_head(const std::string& scorer) {
+  std::ifstream file(std::string(KVLAB_SOURCE_DIR) + "/src/methods/scorers/" + scorer + ".cc");
+  std::map<std::string, std::string> head;
+  std::string line, label;
+  while (std::getline(file, line) && line.rfind("//", 0) == 0) {
+    for (const char* known :
+         {"Idea", "Paper", "Symbols", "Differs", "Bytes per token", "In kvpress", "Examples"}) {
+      if (line.rfind(std::string("// ") + known + ": ", 0) == 0) label = known;
+    }
+    if (label.empty()) continue;
+    const bool starts = head[label].empty();
+    head[label] += " " + line.substr(starts ? label.size() + 5 : 3);
+  }
+  return head;
+}
+
+TEST_F(DescriptorsTest, ScorersFilesBeginWithWhatThePagesNeed) {
+  for (const ScorerInfo* scorer : registry_scorers()) {
+    SCOPED_TRACE("src/methods/scorers/" + scorer->name + ".cc");
+    const auto head = file_head(scorer->name);
+    for (const char* label : {"Idea", "Paper", "Symbols", "Differs", "Bytes per token", "Examples"}) {
+      EXPECT_TRUE(head.contains(label))
+          << "no line '// " << label
+          << ": …' in the comment at its top (CONTRIBUTING.md, \"Adding a method\")";
+    }
+    if (!head.contains("Examples")) continue;
+    const std::vector<std::string> examples = split_recipes(head.at("Examples"));
+    EXPECT_FALSE(examples.empty());
+    for (const std::string& recipe : examples) EXPECT_NO_THROW(resolve_recipe(recipe, {})) << recipe;
   }
 }
 

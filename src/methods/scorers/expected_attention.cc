@@ -1,11 +1,21 @@
-// ExpectedAttention: future queries are taken as normally distributed, with the mean and covariance of the
-// past ones, at the next 512 positions; an entry is worth the attention they are expected to pay to it, times
-// the length of its value. Paper: Devoto, Jeblick, Jegou: Expected Attention: KV Cache Compression by
-// Estimating Attention from Future Queries Distribution, arXiv:2510.00636 (reference code in NVIDIA/kvpress).
+// ExpectedAttention.
+// Idea: Future queries are taken as normally distributed, with the mean and covariance of the past ones, at
+// the next 512 positions; an entry is worth the attention they are expected to pay to it, times the length of
+// its value.
+// Paper: Devoto, Jeblick, Jegou: Expected Attention: KV Cache Compression by Estimating Attention from Future
+// Queries Distribution, arXiv:2510.00636 (reference code in NVIDIA/kvpress).
+// Symbols: k_j, v_j are the key and value of entry j; mu, Sigma the mean and covariance of the past queries
+// of a query head before rotary, rotated to the average of the next `future` positions; d the head size;
+// softmax_j over the live entries outside the sinks; the group are the query heads that share this KV head.
 // Differs: causal while streaming (moments of the tokens seen so far, at their true positions) and repeated
-// at each action. With a threshold, scores are relative to uniform attention: m p_j ||v_j|| / mean ||v||, m
-// live entries outside the sinks. Bytes per token: none; per layer and query head the sum and outer product
-// of queries are carried (d + d^2 doubles).
+// at each action. With a threshold, scores are relative to uniform attention: m p_j ||v_j|| / mean ||v||, p_j
+// the mean over the group and m the live entries outside the sinks.
+// Bytes per token: none; per layer and query head the sum and outer product of queries are carried (d + d^2
+// doubles).
+// In kvpress: ExpectedAttentionPress (n_future_positions=512, n_sink=4, use_covariance=True, use_vnorm=True,
+// epsilon=0), which acts once, at the end of the prompt, and protects no recent tokens.
+// Examples: expected_attention(keep=0.25) expected_attention(keep=0.5,every=64)
+// expected_attention(threshold=0.5)
 #include <cmath>
 #include <limits>
 #include <vector>

@@ -1,9 +1,17 @@
-// H2O (heavy hitters): an entry is worth the attention it has received so far, summed over all queries and
-// never decayed. Paper: Zhang et al.: H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large
-// Language Models, arXiv:2306.14048. Differs: the published code assumes one KV head per query head; here the
-// weights of the query heads that share a KV head are added. With a threshold the sum is given relative to
-// uniform attention, since sums grow with age. Bytes per token: one sum per layer and KV head (two floats
-// with a threshold).
+// H2O.
+// Idea: Heavy hitters: an entry is worth the attention it has received so far, summed over all queries and
+// never decayed; half of the budget protects the newest entries.
+// Paper: Zhang et al.: H2O: Heavy-Hitter Oracle for Efficient Generative Inference of Large Language Models,
+// arXiv:2306.14048.
+// Symbols: a_qj is the attention weight of query q on entry j, n_q the number of entries that query q saw;
+// the group are the query heads that share this KV head.
+// Differs: the published code assumes one KV head per query head; here the weights of the query heads that
+// share a KV head are added. With a threshold the sum is given relative to uniform attention, since sums grow
+// with age.
+// Bytes per token: one sum per layer and KV head (two floats with a threshold).
+// In kvpress: none of this name; ObservedAttentionPress divides the sum by the number of queries that saw the
+// entry.
+// Examples: h2o(size=512) h2o(keep=0.25) h2o(free_density=0.15)
 #include "cache/scorer.h"
 
 namespace kvlab {

@@ -1,8 +1,16 @@
-// KeyDiff: keys that point where all keys point are redundant; entries whose key is most like the mean
-// direction go. Paper: Park, Jones, Morse, Goel, Lee, Lott: KeyDiff: Key Similarity-Based KV Cache Eviction
-// for Long-Context LLM Inference in Resource-Constrained Environments, arXiv:2504.15364. Differs: the mean
-// direction is taken over the live entries, anew at each action; keys are rotated, as in kvpress. Bytes per
-// token: none beside the entries.
+// KeyDiff.
+// Idea: Keys that point where all keys point are redundant; entries whose key is most like the mean direction
+// go.
+// Paper: Park, Jones, Morse, Goel, Lee, Lott: KeyDiff: Key Similarity-Based KV Cache Eviction for
+// Long-Context LLM Inference in Resource-Constrained Environments, arXiv:2504.15364.
+// Symbols: k_j is the rotated key of entry j, ||.|| the Euclidean norm, cos the cosine of the angle between
+// two vectors.
+// Differs: the mean direction is taken over the live entries, anew at each action; keys are rotated, as in
+// kvpress.
+// Bytes per token: none.
+// In kvpress: KeyDiffPress, which takes the mean over the whole prompt; inside BlockPress(128) it has the
+// paper's form.
+// Examples: keydiff(keep=0.25) keydiff(keep=0.5,every=64) keydiff(size=512)
 #include <cmath>
 #include <vector>
 

@@ -1,8 +1,13 @@
-// Knorm: keys of small norm draw more attention, so entries with large keys go first.
+// Knorm.
+// Idea: Keys of small norm draw more attention, so entries with large keys go first.
 // Paper: Devoto, Zhao, Scardapane, Minervini: A Simple and Effective L2 Norm-Based Strategy for KV Cache
-// Compression, arXiv:2406.11430. Differs: the paper leaves the first two layers uncompressed; as in kvpress,
-// all layers are treated alike. Rotary does not change a key's norm, so it does not matter that keys are
-// stored rotated. Bytes per token: one score per layer and KV head.
+// Compression, arXiv:2406.11430.
+// Symbols: k_j is the key of entry j, ||.|| the Euclidean norm.
+// Differs: the paper leaves the first two layers uncompressed; as in kvpress, all layers are treated alike.
+// Rotary does not change a key's norm, so it does not matter that keys are stored rotated.
+// Bytes per token: one score per layer and KV head.
+// In kvpress: KnormPress, with the same score and no protection.
+// Examples: knorm(keep=0.25) knorm(threshold=-16) knorm(keep=0.5,sinks=4)
 #include "cache/scorer.h"
 #include "kernels/elementwise.h"
 

@@ -1,10 +1,18 @@
-// KVzap: a small learned model per layer reads a token's hidden state (after the layer's input norm) and
+// KVzap.
+// Idea: A small learned model per layer reads a token's hidden state (after the layer's input norm) and
 // predicts the log of how much attention-weighted output its entry will ever contribute; meant for a
-// threshold. Paper: KVzap: Fast, Adaptive, and Faithful KV Cache Pruning, arXiv:2601.07891 (reference code in
-// NVIDIA/kvpress). Scorers come in the Hugging Face layout: config.json (input_dim, output_dim, n_modules,
+// threshold. Scorers come in the Hugging Face layout: config.json (input_dim, output_dim, n_modules,
 // hidden_dim or null) and safetensors with layers.N.{weight,bias} (linear) or layers.N.{0,2}.{weight,bias}
-// (mlp with exact GELU between). Differs: 4 sinks are protected by default (kvzap_no_sink has the paper's
-// none). Bytes per token: one score per layer and KV head; the scorer's weights are shared by all sessions.
+// (mlp with exact GELU between).
+// Paper: KVzap: Fast, Adaptive, and Faithful KV Cache Pruning, arXiv:2601.07891 (reference code in
+// NVIDIA/kvpress).
+// Symbols: h_j is the hidden state of token j; f_layer is this layer's linear map or MLP, with one output per
+// KV head.
+// Differs: 4 sinks are protected by default (kvzap_no_sink has the paper's none).
+// Bytes per token: one score per layer and KV head; the scorer's weights are shared by all sessions.
+// In kvpress: KVzapPress inside DMSPress(threshold, sliding_window_size=128), which masks what it evicts and
+// frees no memory.
+// Examples: kvzap(threshold=-4,model=scorer_folder) kvzap(keep=0.25,model=scorer_folder)
 #include <cmath>
 #include <filesystem>
 #include <vector>

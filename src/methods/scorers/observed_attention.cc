@@ -1,9 +1,16 @@
-// ObservedAttention: the mean attention an entry has received from the queries that could see it. Unlike
-// H2O's sum it does not favour old entries, and it protects nothing by itself. Origin: NVIDIA/kvpress
-// (ObservedAttentionPress), a mean form of H2O, arXiv:2306.14048. Differs: acts while streaming; a query that
-// came after an entry's birth counts whether or not others were evicted. With a threshold, weights are
-// relative to uniform attention: the mean over queries q of a_qj n_q, n_q entries live. Bytes per token: one
-// sum per layer and KV head.
+// ObservedAttention.
+// Idea: An entry is worth the mean attention it has received from the queries that could see it. Unlike H2O's
+// sum this does not favour old entries, and it protects nothing by itself.
+// Paper: none of its own; NVIDIA/kvpress (ObservedAttentionPress), a mean form of H2O, arXiv:2306.14048.
+// Symbols: a_qj is the attention weight of query q on entry j, n_q the number of entries that query q saw;
+// the group are the query heads that share this KV head.
+// Differs: acts while streaming; a query that came after an entry's birth counts whether or not others were
+// evicted. With a threshold, weights are relative to uniform attention: the mean over queries q of a_qj n_q.
+// Bytes per token: one sum per layer and KV head.
+// In kvpress: ObservedAttentionPress, which acts once, at the end of the prompt, and needs the whole
+// attention matrix.
+// Examples: observed_attention(keep=0.25) observed_attention(free_density=0.15)
+// observed_attention(threshold=0.5)
 #include "cache/scorer.h"
 
 namespace kvlab {

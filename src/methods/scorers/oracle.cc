@@ -1,4 +1,5 @@
-// The oracle knows the future: it evicts what later queries would attend to least. Not a method but a ceiling
+// Oracle.
+// Idea: It knows the future: it evicts what later queries would attend to least. Not a method but a ceiling
 // to measure methods by, and marked so wherever it appears. A first pass without compression gives the
 // attention a_ij of every query i to every entry j (mean over the query heads of a group); a second pass is
 // run with the evictions planned from it. When the budget acts after n tokens, entry j is worth its remaining
@@ -6,9 +7,15 @@
 // built-in corpus (700 tokens each, keep=0.5 and 0.2) the length of the value took 9% and 12% off the loss.
 // It is a strong bound, not a proven one: evicting the entry of least remaining mass now need not be best for
 // what comes (Belady's rule is optimal for paging, where a miss costs the same whenever it comes), attention
-// mass is not loss, and the second pass's attention differs from the first's once entries are gone. No paper;
-// the idea is that of Belady, A study of replacement algorithms for a virtual-storage computer, IBM Systems
-// Journal 5(2), 1966. Bytes per token: keys and values only, since nothing has to be remembered.
+// mass is not loss, and the second pass's attention differs from the first's once entries are gone.
+// Paper: none; the idea is that of Belady, A study of replacement algorithms for a virtual-storage computer,
+// IBM Systems Journal 5(2), 1966.
+// Symbols: a_ij is the attention weight of query i on entry j without compression, |v_j| the length of the
+// entry's value, n the number of tokens seen when the budget acts.
+// Differs: from Belady's rule, as said above.
+// Bytes per token: none, since nothing has to be remembered.
+// In kvpress: none.
+// Examples: oracle(keep=0.5) oracle(keep=0.25,sinks=4) oracle(keep=0.5,value_norm=no)
 #include <algorithm>
 #include <vector>
 

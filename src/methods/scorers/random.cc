@@ -1,6 +1,12 @@
-// Random: every entry draws a number in [0, 1) from (seed, document, layer, head, position), so that splits,
+// Random.
+// Idea: Every entry draws a number in [0, 1) from (seed, document, layer, head, position), so that splits,
 // forks and shards agree. The floor under every other method; a threshold of 1 evicts everything unprotected.
+// Paper: none, a control.
+// Symbols: u_j is the number that entry j of this layer and KV head has drawn.
+// Differs: there is no paper to differ from.
 // Bytes per token: one score (a float) per live entry.
+// In kvpress: RandomPress, which protects nothing and, given a seed, draws the same numbers in every layer.
+// Examples: random(keep=0.5) random(keep=0.5,seed=7) random(threshold=1,sinks=4,window=128)
 #include "base/random.h"
 #include "cache/scorer.h"
 

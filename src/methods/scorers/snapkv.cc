@@ -1,11 +1,16 @@
-// SnapKV: the last queries vote; an entry is worth the attention it gets from them, smoothed over its
-// neighbours. Paper: Li et al.: SnapKV: LLM Knows What You are Looking for Before Generation,
-// arXiv:2404.14469. Differs: the paper compresses once at the end of the prompt (at=context here); while
-// streaming, the vote is repeated at each action, with the last `queries` true queries over the live entries.
-// Average pooling, as in kvpress (the released LongBench runs take the maximum); neighbours are live entries
-// in order of position, zeros beyond the ends count. The entries of the voting queries themselves are kept
-// while any other can go. Bytes per token: none; `queries` queries per layer and query head are carried (in
-// float).
+// SnapKV.
+// Idea: The last queries vote; an entry is worth the attention it gets from them, smoothed over its
+// neighbours.
+// Paper: Li et al.: SnapKV: LLM Knows What You are Looking for Before Generation, arXiv:2404.14469.
+// Symbols: a_qj is the attention weight of query q, one of the last `queries`, on entry j; the neighbours are
+// the `kernel` live entries around j; the group are the query heads that share this KV head.
+// Differs: the paper compresses once at the end of the prompt (at=context here); while streaming, the vote is
+// repeated at each action, with the last `queries` true queries over the live entries. Average pooling, as in
+// kvpress (the released LongBench runs take the maximum); neighbours are live entries in order of position,
+// zeros beyond the ends count. The entries of the voting queries themselves are kept while any other can go.
+// Bytes per token: none; `queries` queries per layer and query head are carried (in float).
+// In kvpress: SnapKVPress (window_size=64, kernel_size=5), which acts once, at the end of the prompt.
+// Examples: snapkv(keep=0.25) snapkv(keep=0.5,at=context) snapkv(size=512,queries=32,kernel=7)
 #include <algorithm>
 #include <limits>
 #include <vector>

@@ -1,9 +1,16 @@
-// StreamingLLM keeps the first tokens (attention sinks) and the most recent ones.
+// StreamingLLM.
+// Idea: The first tokens (attention sinks) take much of the attention whatever they say, and recent tokens
+// are needed; what lies between goes, the oldest first.
 // Paper: Xiao, Tian, Chen, Han, Lewis: Efficient Streaming Language Models with Attention Sinks,
-// arXiv:2309.17453. Differs: the paper renumbers positions inside the cache (keys stored before rotary), so
-// that the distance to the sinks stays small; here keys keep their true positions, so texts beyond the
-// model's context are not helped. Bytes per token: with sinks and window (or size) constant however long the
-// text; the score is one float per live entry.
+// arXiv:2309.17453.
+// Symbols: j is the position of the entry.
+// Differs: the paper renumbers positions inside the cache (keys stored before rotary), so that the distance
+// to the sinks stays small; here keys keep their true positions, so texts beyond the model's context are not
+// helped.
+// Bytes per token: one score (a float) per live entry; with sinks and window, or a size, the whole is
+// constant however long the text.
+// In kvpress: StreamingLLMPress (n_sink=4), which keeps true positions as well.
+// Examples: streaming_llm(keep=0.25) streaming_llm(sinks=4,window=128) streaming_llm(size=512)
 #include "cache/scorer.h"
 
 namespace kvlab {

@@ -1,7 +1,13 @@
-// TOVA (token omission via attention): the entry with the least attention of the current query goes; all KV
-// heads of a layer keep the same tokens. The current token is never evicted. Paper: Oren, Hassid, Yarden,
-// Adi, Schwartz: Transformers are Multi-State RNNs, arXiv:2401.06104. Bytes per token: one score per layer
-// and KV head (the last query's weight), kept so that an action can follow a split.
+// TOVA.
+// Idea: Token omission via attention: the entry with the least attention of the current query goes; all KV
+// heads of a layer keep the same tokens. The current token is never evicted.
+// Paper: Oren, Hassid, Yarden, Adi, Schwartz: Transformers are Multi-State RNNs, arXiv:2401.06104.
+// Symbols: a_ij is the attention weight of the current query i on entry j.
+// Differs: the paper's budget is a size; here it may also be a fraction of the tokens seen so far.
+// Bytes per token: one score per layer and KV head (the last query's weight), kept so that an action can
+// follow a split.
+// In kvpress: TOVAPress, which acts once, with the last query of the prompt.
+// Examples: tova(keep=0.25) tova(size=512) tova(keep=0.5,sinks=4,window=64)
 #include "cache/scorer.h"
 
 namespace kvlab {
