@@ -24,7 +24,7 @@ run corpus
 if [ -n "$wiki" ]; then
   python3 "$root/bench/articles.py" "$wiki" "$out/articles.jsonl"
   echo
-  echo "## WikiText-2 test, 14 articles"
+  echo "## WikiText-2 test, 12 articles"
   echo
-  run wikitext --data_path "$out/articles.jsonl" --max_samples 14
+  run wikitext --data_path "$out/articles.jsonl" --max_samples 12
 fi

@@ -6,6 +6,7 @@ import sys
 with open(sys.argv[1], encoding="utf-8") as file:
     summary = json.load(file)
 matched = "match" in sys.argv[2:]
+far = any(row["delta_nll_long_range"] is not None for row in summary["methods"])
 
 
 def number(value, digits, sign=False):
@@ -24,6 +25,8 @@ def found(row):
 
 
 heads = ["Method", "PPL", "ΔNLL", "95%", "KL", "top-1 %", "seen", "KV bytes"]
+if far:
+    heads += ["long-range ΔNLL"]
 if matched:
     heads += ["found", "seen, calibration", "above oracle"]
 heads += ["status"]
@@ -34,6 +37,9 @@ for row in summary["methods"]:
     cells = [row["name"], number(row["ppl"], 3), number(row["delta_nll"], 4, True), interval(row["delta_nll_ci95"]),
              number(row["kl_mean"], 4), number(None if top1 is None else 100 * top1, 2), number(row["density_seen"], 4),
              "—" if row["kv_bytes"] is None else f"{row['kv_bytes'] / 1e6:.2f} MB"]
+    if far:
+        mark = "*" if row["long_range_control_family"] else ""
+        cells += [number(row["delta_nll_long_range"], 3, True) + mark]
     if matched:
         cells += [*found(row), number(row["gap_to_oracle"], 4, True)]
     reason = f": {row['reason']}" if row["reason"] else ""
@@ -42,4 +48,9 @@ for row in summary["methods"]:
 intervals = {row["ci_method"] for row in summary["methods"] if row["ci_method"]}
 print()
 print(f"{summary['methods'][0]['tokens_scored']} scored tokens, token set {summary['config']['token_set']}, "
-      f"{summary['config']['dtype']}; 95% intervals: {', '.join(sorted(intervals)) or 'none'}.")
+      f"{summary['config']['dtype']} weights; 95% intervals: {', '.join(sorted(intervals)) or 'none'}.")
+if far:
+    control = summary["long_range_control"]
+    print()
+    print("Long-range ΔNLL: on the tokens that lose more than "
+          f"{control['more_than_nats']} nats under {control['recipe']}. *: a row of the control's own kind, which that choice speaks against.")

@@ -16,7 +16,7 @@ for name in random streaming_llm knorm kvzap h2o tova observed_attention snapkv 
   for sinks in 0 4; do methods+="$name(keep=0.5,sinks=$sinks$extra) "; done
 done
 run() {
-  "$kvlab" compare --dtype f32 --max_length 1024 --methods "$methods" --kvzap_scorer_model "$kvzap" --no_heatmaps \
+  "$kvlab" compare --dtype f32 --max_length 1024 --methods "$methods" --kvzap_scorer_model "$kvzap" --no_heatmaps --no_long_range \
     --output_dir "$out/$1" "${@:2}" >/dev/null
   python3 "$root/bench/quality_table.py" "$out/$1/comparison_summary.json"
 }
@@ -29,7 +29,7 @@ run corpus
 if [ -n "$wiki" ]; then
   python3 "$root/bench/articles.py" "$wiki" "$out/articles.jsonl"
   echo
-  echo "## WikiText-2 test, 10 articles"
+  echo "## WikiText-2 test, 8 articles"
   echo
-  run wikitext --data_path "$out/articles.jsonl" --max_samples 10
+  run wikitext --data_path "$out/articles.jsonl" --max_samples 8
 fi

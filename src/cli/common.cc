@@ -31,28 +31,33 @@ DType parse_dtype(const std::string& flag, const std::string& text) {
   throw UserError(flag + " " + text + " is not known (expected f32 or bf16)");
 }
 
-// Draws at most ten times a second; a line every ten percent where the output is no terminal.
+// Draws at most ten times a second; where the output is no terminal, a line every ten percent, or every ten
+// steps of work whose end is not known.
 class TerminalProgress : public Progress {
  public:
   TerminalProgress() : tty_(isatty(STDERR_FILENO) && !dumb()) {}
 
   void begin(const std::string& what, int64_t total) override {
     what_ = what;
-    total_ = std::max<int64_t>(1, total);
+    total_ = total;
     start_ = last_ = Clock::now();
-    decile_ = 0;
+    tenth_ = 0;
     drawn_ = false;
   }
   void step(int64_t done, const std::string& note) override {
     const auto now = Clock::now();
     if (tty_) {
-      if (drawn_ && done < total_ && now - last_ < std::chrono::milliseconds(100)) return;
+      if (drawn_ && done != total_ && now - last_ < std::chrono::milliseconds(100)) return;
       draw(done, note, now);
-    } else if (const int decile = static_cast<int>(done * 10 / total_);
-               decile > decile_ && now - start_ > std::chrono::seconds(2)) {
-      decile_ = decile;
-      fmt::print(stderr, "{}: {}/{} ({}%){}\n", what_, done, total_, done * 100 / total_,
-                 remaining(done, now));
+    } else if (const int64_t tenth = total_ > 0 ? done * 10 / total_ : done / 10;
+               tenth > tenth_ && now - start_ > std::chrono::seconds(2)) {
+      tenth_ = tenth;
+      if (total_ > 0) {
+        fmt::print(stderr, "{}: {}/{} ({}%){}\n", what_, done, total_, done * 100 / total_,
+                   remaining(done, now));
+      } else {
+        fmt::print(stderr, "{}: {}\n", what_, done);
+      }
     }
   }
   void end() override {
@@ -68,15 +73,20 @@ class TerminalProgress : public Progress {
   }
   std::string remaining(int64_t done, Clock::time_point now) const {
     const double seconds = std::chrono::duration<double>(now - start_).count();
-    if (done == 0 || seconds < 1) return "";
+    if (done == 0 || done > total_ || seconds < 1) return "";
     return fmt::format(", {:.0f} s left",
                        seconds / static_cast<double>(done) * static_cast<double>(total_ - done));
   }
   void draw(int64_t done, const std::string& note, Clock::time_point now) {
     last_ = now;
     drawn_ = true;
-    constexpr int kWidth = 24;
-    const int filled = static_cast<int>(done * kWidth / total_);
+    constexpr int64_t kWidth = 24;
+    if (total_ <= 0) {
+      fmt::print(stderr, "\r\033[K{} {}  {:.40}", what_, done, note);
+      std::fflush(stderr);
+      return;
+    }
+    const auto filled = static_cast<size_t>(std::min(kWidth, done * kWidth / total_));
     fmt::print(stderr, "\r\033[K{} [{}{}] {}/{}{}  {:.40}", what_, std::string(filled, '#'),
                std::string(kWidth - filled, '.'), done, total_, remaining(done, now), note);
     std::fflush(stderr);
@@ -86,7 +96,7 @@ class TerminalProgress : public Progress {
   std::string what_;
   int64_t total_ = 1;
   Clock::time_point start_, last_;
-  int decile_ = 0;
+  int64_t tenth_ = 0;
   bool drawn_ = false;
 };
 

@@ -152,7 +152,7 @@ class Search {
       dense += result.seen_dense;
     }
     ++runs_;
-    progress_.step(runs_, spec_.display);
+    progress_.step(runs_, "runs on the calibration documents");
     return measured_[value] = visible / dense;
   }
 
