@@ -21,7 +21,7 @@ void KvCache::plan(const LayerBlock& block, int head, const float* scores, Block
     const std::vector<int32_t> positions = entries.positions();
     std::vector<float> old_scores(positions.size());
     for (int slot = 0; slot < entries.size(); ++slot) old_scores[slot] = entries.state(0, slot);
-    counts += plan_lifetimes(method_->spec.policy,
+    counts += plan_lifetimes(method_->spec.policy.of_head(block.layer, head),
                              {positions, old_scores, block.first, {scores, static_cast<size_t>(block.rows)}},
                              run.evict_old(head), run.evict_new(head));
   }

@@ -60,7 +60,7 @@ EvictionCounts KvCache::act_on_head(const LayerBlock& block, int head, int rows,
     if (run.evict_new(head)[r] == kNever)
       live.push_back({static_cast<int32_t>(block.first + r), entries.size() + r});
   }
-  const Policy& policy = method_->spec.policy;
+  const Policy policy = method_->spec.policy.of_head(block.layer, head);
   const auto count = static_cast<int64_t>(live.size());
   if (policy.neutral() || (!policy.threshold() && count <= policy.limit_at(n))) return {};
 
@@ -137,7 +137,7 @@ void KvCache::end_context_of_head(int layer, int head, std::vector<int32_t>& gon
     row_to_float(entries.value(order[i]), options_.type, d, v.data() + i * d);
   }
   score_live(layer, head, tokens_, positions, k.data(), v.data(), scores.data());
-  counts_ += act_once(method_->spec.policy, tokens_, positions, scores, gone);
+  counts_ += act_once(method_->spec.policy.of_head(layer, head), tokens_, positions, scores, gone);
   for (int32_t& i : gone) i = order[i];
   std::sort(gone.begin(), gone.end(), std::greater<>());
 }

@@ -63,7 +63,7 @@ void KvCache::run_unit(const LayerBlock& block, int first_head, int heads,
                        std::vector<std::pair<int32_t, int32_t>>& gone, EvictionCounts& counts) {
   const ModelShape& shape = method_->shape;
   const WeightsScorer& scorer = *method_->weights();
-  const Policy& policy = method_->spec.policy;
+  const Policy policy = method_->spec.policy.of_head(block.layer, first_head);
   const int d = shape.head_dim, group = shape.group();
 
   Unit unit;

@@ -122,7 +122,8 @@ void KvCache::end_context_of_unit(int layer, int head, int heads, std::vector<in
   } else {
     scores = state;
   }
-  const EvictionCounts now = act_once(method_->spec.policy, tokens_, positions, scores, gone);
+  const EvictionCounts now =
+      act_once(method_->spec.policy.of_head(layer, head), tokens_, positions, scores, gone);
   counts_ += {now.evictions * heads, now.forced * heads};
 }
 

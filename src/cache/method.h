@@ -23,7 +23,7 @@ struct Method {
 };
 
 // Throws UserError when the scorer cannot be made for this model (a learned scorer of other sizes, no file,
-// ...).
+// ...), or when a table of budgets does not fit it.
 std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape);
 
 }  // namespace kvlab

@@ -44,7 +44,7 @@ class Planner : public LayerTap {
         view.q_stride = int64_t{1} * shape.query_heads * shape.head_dim;
         view.k = seen->k[head].data();
       }
-      method_.planned()->plan(view, method_.spec.policy,
+      method_.planned()->plan(view, method_.spec.policy.of_head(layer, head),
                               record_.evict_at[static_cast<size_t>(layer) * shape.kv_heads + head]);
     });
   }

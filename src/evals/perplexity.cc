@@ -26,7 +26,7 @@ Plan make_plan(const SweepMethod& method, const PerplexityOptions& options) {
   result.recipe = method.spec.recipe;
   if (method.spec.dense()) return plan;
   if (!method.spec.policy.at_context) {
-    result.every = method.spec.policy.every;
+    if (method.spec.policy.budget) result.every = method.spec.policy.every;
   } else if (options.run.protocol.kind == Protocol::Kind::kStream) {
     result.notes.push_back(
         "acts at the end of a context, and this protocol has none: --protocol prefix --context N gives it "

@@ -28,7 +28,7 @@ double rounded(double ratio) {
 
 std::optional<double> ratio_of(const MethodSpec& spec) {
   if (spec.dense()) return 0;
-  if (spec.policy.budget->name != "keep") return std::nullopt;
+  if (!spec.policy.budget || spec.policy.budget->name != "keep" || spec.policy.table) return std::nullopt;
   return rounded(1 - spec.policy.value);
 }
 

@@ -49,12 +49,15 @@ def file_head(name):
 
 
 def budgets_of(method):
+    if not method["takes_budget"]:
+        return []
     return [b["name"] for b in parts["budgets"] if b["name"] != "threshold" or method["takes_threshold"]]
 
 
 KINDS = {
     "fixed": "fixed: known when the entry is written",
     "weights": "weights: needs the attention weights of every query",
+    "planned": "planned: evictions are decided before the session runs",
     "periodic": "periodic: scores all live entries anew whenever the budget acts, every 128 tokens unless told otherwise",
 }
 
@@ -70,7 +73,7 @@ for method in parts["methods"]:
     rows = {
         "Score": f"`{method['formula']}`",
         "Kind": KINDS.get(method["kind"], method["kind"]),
-        "Budgets": ", ".join(f"`{name}`" for name in budgets_of(method)),
+        "Budgets": ", ".join(f"`{name}`" for name in budgets_of(method)) or "none",
         "Sinks by default": str(method["sinks"]),
         "Paper": plain(method["paper"]),
     }
