@@ -212,6 +212,15 @@ std::vector<TokenDocument> read_tokens(const Flags& f, const std::string& path, 
   return documents;
 }
 
+// A file about a document's tokens fits neither half of it.
+void refuse_halves(const std::vector<MethodSpec>& specs, bool halves) {
+  for (const MethodSpec& spec : specs) {
+    if (!halves || spec.dense() || !spec.scorer->by_document) continue;
+    throw UserError("--match cuts a single document in two, and " + spec.display +
+                    " is about the whole of it; give two documents");
+  }
+}
+
 nlohmann::ordered_json config_json(const Flags& f, const std::string& data, const ModelFiles& files,
                                    const std::vector<MethodSpec>& specs,
                                    const std::vector<TokenDocument>& documents) {
@@ -281,6 +290,7 @@ int run(const Flags& f) {
   std::vector<TokenDocument> documents = read_tokens(f, data, files), slice;
   const std::optional<double> match = parse_match(f.match);
   if (match) {
+    refuse_halves(specs, documents.size() == 1 && f.match_documents == 0);
     CalibrationSplit split = split_for_calibration(std::move(documents), f.match_documents);
     documents = std::move(split.rest);
     slice = std::move(split.slice);

@@ -1,6 +1,4 @@
 // kvlab score: one text under one recipe, as JSON for scripts.
-#include <fstream>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -8,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "evals/document_run.h"
+#include "evals/ids_file.h"
 #include "results/environment.h"
 
 namespace kvlab {
@@ -21,26 +20,9 @@ struct Flags {
   bool live = false, beyond_context = false;
 };
 
-// An array of ids, or an object with `tokens`.
-Document read_ids(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw UserError(path + ": cannot open");
-  Document document;
-  document.id = path;
-  try {
-    const auto json = nlohmann::json::parse(file);
-    document.ids = (json.is_object() ? json.at("tokens") : json).get<std::vector<int32_t>>();
-  } catch (const nlohmann::json::exception& error) {
-    throw UserError(path +
-                    ": expected a JSON array of token ids, or an object with 'tokens': " + error.what());
-  }
-  if (document.ids.empty()) throw UserError(path + ": no token ids");
-  return document;
-}
-
 Document read_input(const Flags& f) {
   if (f.text.empty() == f.ids.empty()) throw UserError("give either --text FILE or --ids FILE.json");
-  if (!f.ids.empty()) return read_ids(f.ids);
+  if (!f.ids.empty()) return read_ids_file(f.ids);
   const auto documents = read_documents(f.text, {"", "", "", 1});
   if (documents.empty()) throw UserError(f.text + ": no documents");
   return documents[0];
