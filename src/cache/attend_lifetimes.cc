@@ -8,7 +8,7 @@
 
 namespace kvlab {
 
-void KvCache::plan(const LayerBlock& block, int head, const float* scores, BlockRun& run,
+void KvCache::plan(const LayerBlock& block, int head, const BlockScores& scores, BlockRun& run,
                    EvictionCounts& counts) const {
   const HeadStore& entries = store(block.layer, head);
   run.set_store(head, entries);
@@ -17,13 +17,16 @@ void KvCache::plan(const LayerBlock& block, int head, const float* scores, Block
     for (int slot = 0; slot < entries.size(); ++slot)
       run.evict_old(head)[slot] = evict_at[entries.position(slot)];
     for (int r = 0; r < block.rows; ++r) run.evict_new(head)[r] = evict_at[block.first + r];
-  } else if (scores) {
+  } else if (!scores.back().empty()) {
     const std::vector<int32_t> positions = entries.positions();
+    const int first = first_state(stages_.size() - 1, head);
     std::vector<float> old_scores(positions.size());
-    for (int slot = 0; slot < entries.size(); ++slot) old_scores[slot] = entries.state(0, slot);
-    counts += plan_lifetimes(method_->spec.policy.of_head(block.layer, head),
-                             {positions, old_scores, block.first, {scores, static_cast<size_t>(block.rows)}},
-                             run.evict_old(head), run.evict_new(head));
+    for (int slot = 0; slot < entries.size(); ++slot) old_scores[slot] = entries.state(first, slot);
+    const auto rows = static_cast<size_t>(block.rows);
+    counts += plan_lifetimes(
+        acting().spec.policy.of_head(block.layer, head),
+        {positions, old_scores, block.first, std::span(scores.back()).subspan(head * rows, rows)},
+        run.evict_old(head), run.evict_new(head));
   }
   run.build_spans(head, entries);
 }
@@ -32,18 +35,9 @@ void KvCache::attend_by_lifetimes(const LayerBlock& block) {
   const ModelShape& shape = method_->shape;
   BlockRun run(block, shape, options_.type);
 
-  std::vector<float> scores;
-  if (const FixedScorer* scorer = method_->fixed()) {
-    scores.resize(static_cast<size_t>(shape.kv_heads) * block.rows);
-    scorer->score({block.layer, block.first, block.rows, block.k, block.v, block.kv_stride, block.hidden,
-                   options_.document},
-                  scores.data());
-  }
+  const BlockScores scores = score_block(block);
   std::vector<EvictionCounts> counts(shape.kv_heads);
-  parallel_tasks(shape.kv_heads, [&](int head, int) {
-    plan(block, head, scores.empty() ? nullptr : scores.data() + static_cast<size_t>(head) * block.rows, run,
-         counts[head]);
-  });
+  parallel_tasks(shape.kv_heads, [&](int head, int) { plan(block, head, scores, run, counts[head]); });
   for (const EvictionCounts& c : counts) counts_ += c;
 
   const int query_blocks = (block.rows + kQueryBlock - 1) / kQueryBlock;
@@ -57,7 +51,7 @@ void KvCache::attend_by_lifetimes(const LayerBlock& block) {
   store_survivors(block, run, scores);
 }
 
-void KvCache::store_survivors(const LayerBlock& block, BlockRun& run, const std::vector<float>& scores) {
+void KvCache::store_survivors(const LayerBlock& block, BlockRun& run, const BlockScores& scores) {
   const ModelShape& shape = method_->shape;
   const int64_t end = block.first + block.rows;
   for (int head = 0; head < shape.kv_heads; ++head) {
@@ -78,12 +72,11 @@ void KvCache::store_survivors(const LayerBlock& block, BlockRun& run, const std:
       if (run.evict_old(head)[slot] <= end) gone.push_back(slot);
     }
     entries.remove(gone);
-    // A fixed score is what is carried; a weights scorer gets here only with imposed evictions, and carries
-    // nothing.
-    std::vector<float> state(std::max(1, entries.state_width()));
+    // A weights scorer gets here only with imposed evictions, and then carries zeros.
+    std::vector<float> state;
     for (int r = 0; r < block.rows; ++r) {
       if (run.evict_new(head)[r] <= end) continue;
-      if (!scores.empty()) state[0] = scores[static_cast<size_t>(head) * block.rows + r];
+      start_state(scores, block, head, r, state);
       entries.append(run.key(head, r), run.value(head, r), static_cast<int32_t>(block.first + r),
                      state.data());
     }

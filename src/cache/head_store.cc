@@ -113,6 +113,18 @@ void HeadStore::remove(std::span<const int32_t> slots) {
   pages_.resize((size_ + kPageSlots - 1) / kPageSlots);
 }
 
+void HeadStore::narrow_state(int width) {
+  KVLAB_CHECK(width <= state_width_);
+  if (width == state_width_) return;
+  for (size_t p = 0; p < pages_.size(); ++p) {
+    Page& page = writable(static_cast<int>(p));
+    Buffer<float, Account::kCache> kept(static_cast<size_t>(width) * kPageSlots);
+    if (width) std::memcpy(kept.data(), page.state.data(), kept.bytes());
+    page.state = std::move(kept);
+  }
+  state_width_ = width;
+}
+
 void HeadStore::clear() {
   pages_.clear();
   size_ = 0;

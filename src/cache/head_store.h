@@ -50,6 +50,8 @@ class HeadStore {
   void append(const std::byte* key, const std::byte* value, int32_t position, const float* state);
   // Slots in descending order.
   void remove(std::span<const int32_t> slots);
+  // Forgets all but the first `width` floats carried per entry.
+  void narrow_state(int width);
   void clear();
 
   // The pages as the attention kernel reads them. `evict_at` has size() values by slot, or is null.

@@ -4,6 +4,64 @@
 
 namespace kvlab {
 
+namespace {
+
+// The first layer whose KV heads have different budgets.
+std::optional<int> uneven_layer(const HeadBudgets& table) {
+  for (int layer = 0; layer < table.layers; ++layer) {
+    for (int head = 1; head < table.heads; ++head) {
+      if (table.value(layer, head) != table.value(layer, 0)) return layer;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string shape_text(int layers, int heads) {
+  return "[" + std::to_string(layers) + (heads == 1 ? "" : ", " + std::to_string(heads)) + "]";
+}
+
+void check_table(const Method& method, const HeadBudgets& table) {
+  const ModelShape& shape = method.shape;
+  if (table.layers != shape.layers || (table.heads != 1 && table.heads != shape.kv_heads)) {
+    throw UserError(table.source + ": '" + table.budget + "' has shape " +
+                    shape_text(table.layers, table.heads) + ", the model has " +
+                    std::to_string(shape.layers) + " layers of " + std::to_string(shape.kv_heads) +
+                    " KV heads (expected " + shape_text(shape.layers, shape.kv_heads) + " or " +
+                    shape_text(shape.layers, 1) + ")");
+  }
+  if (!method.weights() || !method.weights()->joint_heads()) return;
+  if (const auto layer = uneven_layer(table)) {
+    throw UserError(table.source + ": " + method.spec.scorer->name +
+                    " keeps the same entries in all KV heads of a layer, but those of layer " +
+                    std::to_string(*layer) + " have different budgets; give one number per layer");
+  }
+}
+
+// Whether all KV heads of a layer keep the same entries.
+bool same_in_all_heads(const Method& method) {
+  const MethodSpec& spec = method.spec;
+  if (spec.dense() || spec.policy.neutral()) return true;
+  if (spec.policy.table && uneven_layer(*spec.policy.table)) return false;
+  if (spec.scorer->recency) return true;
+  return method.weights() && method.weights()->joint_heads();
+}
+
+void check_phases(const Method& method) {
+  if (method.planned() || method.context->planned()) {
+    throw UserError(method.spec.display + ": " +
+                    (method.planned() ? method : *method.context).spec.scorer->name +
+                    " plans a whole document beforehand, so it cannot be one of two phases");
+  }
+  if (!method.weights() || !method.weights()->joint_heads() || same_in_all_heads(*method.context)) return;
+  throw UserError(method.spec.display + ": " + method.spec.scorer->name +
+                  " keeps the same entries in all KV heads of a layer, but " +
+                  method.context->spec.scorer->name +
+                  " leaves it a context with others in each; as context= take " + method.spec.scorer->name +
+                  ", streaming_llm or none, or decode with another method");
+}
+
+}  // namespace
+
 const FixedScorer* Method::fixed() const {
   return scorer && spec.scorer->kind == ScorerKind::kFixed ? static_cast<const FixedScorer*>(scorer.get())
                                                            : nullptr;
@@ -25,34 +83,11 @@ const PlannedScorer* Method::planned() const {
                                                              : nullptr;
 }
 
-namespace {
-
-std::string shape_text(int layers, int heads) {
-  return "[" + std::to_string(layers) + (heads == 1 ? "" : ", " + std::to_string(heads)) + "]";
+int Method::carried_floats(int head) const {
+  if (fixed()) return 1;
+  if (!weights() || (weights()->joint_heads() && head > 0)) return 0;
+  return weights()->state_width();
 }
-
-void check_table(const Method& method, const HeadBudgets& table) {
-  const ModelShape& shape = method.shape;
-  if (table.layers != shape.layers || (table.heads != 1 && table.heads != shape.kv_heads)) {
-    throw UserError(table.source + ": '" + table.budget + "' has shape " +
-                    shape_text(table.layers, table.heads) + ", the model has " +
-                    std::to_string(shape.layers) + " layers of " + std::to_string(shape.kv_heads) +
-                    " KV heads (expected " + shape_text(shape.layers, shape.kv_heads) + " or " +
-                    shape_text(shape.layers, 1) + ")");
-  }
-  if (!method.weights() || !method.weights()->joint_heads()) return;
-  for (int layer = 0; layer < shape.layers; ++layer) {
-    for (int head = 1; head < shape.kv_heads; ++head) {
-      if (table.value(layer, head) == table.value(layer, 0)) continue;
-      throw UserError(table.source + ": " + method.spec.scorer->name +
-                      " keeps the same entries in all KV heads of a layer, but layer " +
-                      std::to_string(layer) + " gives head " + std::to_string(head) +
-                      " another budget than head 0; give one number per layer");
-    }
-  }
-}
-
-}  // namespace
 
 std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape) {
   auto method = std::make_shared<Method>();
@@ -62,6 +97,10 @@ std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelSha
     method->scorer =
         spec.scorer->create({shape, spec.values, spec.seed, spec.model_path, spec.policy.threshold()});
     if (spec.policy.table) check_table(*method, *spec.policy.table);
+  }
+  if (spec.context) {
+    method->context = make_method(*spec.context, shape);
+    check_phases(*method);
   }
   return method;
 }

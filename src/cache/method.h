@@ -13,17 +13,25 @@ struct Method {
   MethodSpec spec;
   ModelShape shape;
   std::unique_ptr<const Scorer> scorer;  // null: no compression
+  // Of a two-phase recipe: the method that acts at the end of the context, before which nothing goes. Both
+  // watch from the first token on.
+  std::shared_ptr<const Method> context;
 
   // The scorer as its kind, or null.
   const FixedScorer* fixed() const;
   const WeightsScorer* weights() const;
   const PeriodicScorer* periodic() const;
   const PlannedScorer* planned() const;
-  bool wants_hidden() const { return scorer && scorer->wants_hidden(); }
+  // Floats carried per entry of a KV head: a fixed score, or a weights scorer's state (once, at head 0, for
+  // heads that decide jointly).
+  int carried_floats(int head) const;
+  bool wants_hidden() const {
+    return (scorer && scorer->wants_hidden()) || (context && context->wants_hidden());
+  }
 };
 
 // Throws UserError when the scorer cannot be made for this model (a learned scorer of other sizes, no file,
-// ...), or when a table of budgets does not fit it.
+// ...), a table of budgets does not fit it, or two phases cannot follow each other.
 std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape);
 
 }  // namespace kvlab

@@ -11,7 +11,7 @@
 
 namespace kvlab {
 
-// One KV head over a whole document of n tokens. With hindsight, q and k are those of a first pass without
+// One KV head over a whole document of n tokens. With hindsight, q, k and v are those of a first pass without
 // compression, as the attention reads them (rotated, in the cache's type); else they are null.
 struct PlanView {
   int layer = 0;
@@ -24,11 +24,12 @@ struct PlanView {
   const float* q = nullptr;  // [n][group][head_dim], rows q_stride floats apart
   int64_t q_stride = 0;
   const float* k = nullptr;  // [n][head_dim]
+  const float* v = nullptr;  // [n][head_dim]
 };
 
 class PlannedScorer : public Scorer {
  public:
-  // True: plan() reads the first pass's queries and keys.
+  // True: plan() reads the first pass's queries, keys and values.
   virtual bool hindsight() const { return false; }
   // Fills evict_at[t] for t < view.n: the first query that does not see entry t, kNever if there is none.
   // May be called from several threads for different heads. Throws UserError where there is no plan for this

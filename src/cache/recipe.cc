@@ -13,6 +13,23 @@ bool name_char(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' || c == '.';
 }
 
+// Whether a value must be quoted when printed, or it would be read as something else. Quotes of its own may
+// stand only inside parentheses.
+bool needs_quotes(std::string_view value) {
+  int depth = 0;
+  bool in_quotes = false;
+  for (char c : value) {
+    if (c == '"') in_quotes = !in_quotes;
+    if (c == '"' && depth == 0) return true;
+    if (in_quotes || c == '"') continue;
+    if (c == '(') ++depth;
+    if (c == ')') --depth;
+    if (depth < 0) return true;
+    if (depth == 0 && !name_char(c) && c != ')' && c != '+' && c != '/') return true;
+  }
+  return value.empty() || depth != 0;
+}
+
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
@@ -88,7 +105,12 @@ class Parser {
     size_t end = at_;
     while (end > begin && std::isspace(static_cast<unsigned char>(text_[end - 1]))) --end;
     if (end == begin) fail("expected a value");
-    return std::string(text_.substr(begin, end - begin));
+    const std::string_view result = text_.substr(begin, end - begin);
+    if (result.find('"') != result.npos && needs_quotes(result)) {
+      at_ = begin;
+      fail("quotes may stand around a whole value or inside parentheses");
+    }
+    return std::string(result);
   }
   std::string quoted() {
     const size_t begin = ++at_;
@@ -100,17 +122,6 @@ class Parser {
   std::string_view text_;
   size_t at_ = 0;
 };
-
-bool needs_quotes(const std::string& value) {
-  int depth = 0;
-  for (char c : value) {
-    if (c == '(') ++depth;
-    if (c == ')') --depth;
-    if (depth < 0) return true;
-    if (depth == 0 && !name_char(c) && c != ')' && c != '+' && c != '/') return true;
-  }
-  return value.empty() || depth != 0;
-}
 
 }  // namespace
 

@@ -1,11 +1,13 @@
 // Recipes: the text form of a method. Grammar:
 //   recipe := part ('+' part)*        part := name ['(' key=value (',' key=value)* ')']
 // A value is a number, a name, a part, or a "quoted string"; separators inside parentheses or quotes do not
-// split. Parsing gives a tree; resolving it against the registered parts and the run's defaults gives a
+// split. two_phase(context=part,decode=part) has one method act at the end of the context and another from
+// there on. Parsing gives a tree; resolving it against the registered parts and the run's defaults gives a
 // MethodSpec.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,13 +74,28 @@ struct MethodSpec {
   std::string model_path;
   Policy policy;
   const CodecInfo* codec = nullptr;  // null: the run's cache type
+  // Of two_phase(context=...,decode=...): what acts once, at the end of the context, and may be dense. All
+  // else is then said of the method that streams from there on. Null: one phase.
+  std::shared_ptr<const MethodSpec> context;
 
   bool dense() const { return scorer == nullptr; }
+  // What holds for the whole of the recipe, one phase or two:
+  std::vector<const MethodSpec*> phases() const;  // that compress; the one that acts last comes first
+  bool needs_context() const { return policy.at_context || context; }
+  bool lacks_model() const;                    // a learned scorer of which nobody says where it is
+  bool neutral() const;                        // nothing can ever be evicted
+  bool recency() const;                        // scores by position alone
+  bool uses(ScorerKind kind) const;            // has a scorer of this kind
+  int64_t lasting_sinks() const;               // first tokens that no phase evicts
+  std::optional<uint64_t> drawn_seed() const;  // of random scores; one that the recipe leaves open first
 };
 
 // Throws UserError: unknown name (with the nearest one), unknown parameter, value out of range, two budgets,
 // a threshold for a scorer that refuses it, a size below sinks + window.
 MethodSpec resolve_recipe(const std::string& text, const RecipeDefaults& defaults);
+
+// The same method drawing from `seed` where its recipe names none.
+MethodSpec with_seed(MethodSpec spec, uint64_t seed);
 
 // "none", "no_press" and "baseline" spell the method that compresses nothing.
 MethodSpec no_compression();

@@ -5,13 +5,12 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "cache/recipe.h"
+#include "cache/resolve.h"
 
 namespace kvlab {
 
 namespace {
 
-// "StreamingLLM", "streaming-llm" and "streaming_llm" are one name.
 std::string folded(const std::string& name) {
   std::string result;
   for (char c : name) {
@@ -20,10 +19,18 @@ std::string folded(const std::string& name) {
   return result;
 }
 
+}  // namespace
+
+bool same_name(const std::string& a, const std::string& b) {
+  return folded(a) == folded(b);
+}
+
+namespace {
+
 template <typename Info>
 const Info* find_part(const std::vector<const Info*>& all, const std::string& name) {
   for (const Info* info : all) {
-    if (folded(info->name) == folded(name)) return info;
+    if (same_name(info->name, name)) return info;
   }
   return nullptr;
 }
@@ -34,7 +41,7 @@ bool is_no_compression(const std::string& name) {
 }
 
 [[noreturn]] void unknown_method(const std::string& name) {
-  std::vector<std::string> known = {"none"};
+  std::vector<std::string> known = {"none", kTwoPhase};
   for (const auto* info : registry_named()) known.push_back(info->name);
   for (const auto* info : registry_scorers()) known.push_back(info->name);
   for (const auto* info : registry_codecs()) known.push_back(info->name);
@@ -84,8 +91,9 @@ struct Written {
   std::optional<int64_t> sinks, window, every;
 };
 
-Written read_arguments(MethodSpec& spec, const RecipePart& part) {
+Written read_arguments(MethodSpec& spec, const RecipePart& part, Phase phase) {
   Written written;
+  spec.policy.at_context = phase == Phase::kContext;
   for (const auto& [key, text] : part.arguments) {
     if (const Field* own = find_field(spec.scorer->fields, key)) {
       spec.values.set(key, own->parse(text, part.name));
@@ -110,7 +118,11 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part) {
     if (key == "sinks") written.sinks = std::get<int64_t>(value);
     if (key == "window") written.window = std::get<int64_t>(value);
     if (key == "every") written.every = std::get<int64_t>(value);
-    if (key == "at") spec.policy.at_context = true;
+    if (key == "at") {
+      if (phase == Phase::kDecode)
+        throw UserError(part.name + ": decode= acts while the session streams; leave 'at' out");
+      spec.policy.at_context = true;
+    }
     if (key == "compression_ratio") {
       const double ratio = std::holds_alternative<int64_t>(value)
                                ? static_cast<double>(std::get<int64_t>(value))
@@ -127,6 +139,8 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part) {
       spec.model_path = std::get<std::string>(value);
     }
   }
+  if (written.every && phase == Phase::kContext)
+    throw UserError(part.name + ": context= acts once, at the end of the context; leave 'every' out");
   if (written.every && spec.policy.at_context)
     throw UserError(part.name + ": 'every' and 'at=context' exclude each other");
   return written;
@@ -224,10 +238,13 @@ void add_policy(const Policy& policy, const Add& add) {
   }
 }
 
-// The recipe with everything that decides the result written out.
-std::string canonical(const MethodSpec& spec) {
-  Recipe recipe;
+// One phase with everything that decides the result written out.
+RecipePart canonical_part(const MethodSpec& spec) {
   RecipePart part;
+  if (spec.dense()) {
+    part.name = "none";
+    return part;
+  }
   part.name = spec.scorer->name;
   const auto add = [&](const std::string& key, const Value& value) {
     std::string text = to_text(value);
@@ -240,9 +257,7 @@ std::string canonical(const MethodSpec& spec) {
   }
   if (spec.scorer->seeded) add("seed", static_cast<int64_t>(spec.seed));
   if (!spec.model_path.empty()) add("model", spec.model_path);
-  recipe.parts.push_back(std::move(part));
-  if (spec.codec) recipe.parts.push_back({spec.codec->name, {}, false});
-  return print_recipe(recipe);
+  return part;
 }
 
 // The scorer that a recipe's parameters name, where several kinds share one name.
@@ -271,22 +286,6 @@ std::string display_name(const Recipe& recipe, const MethodSpec& spec, const std
   return text;
 }
 
-void add_codec(MethodSpec& spec, const RecipePart& part) {
-  const CodecInfo* codec = find_part(registry_codecs(), part.name);
-  if (!codec) {
-    if (find_part(registry_scorers(), part.name) || find_part(registry_named(), part.name)) {
-      throw UserError("two scorers in one recipe: '" + part.name +
-                      "' may not follow; combine a scorer with a codec");
-    }
-    unknown_method(part.name);
-  }
-  if (spec.codec)
-    throw UserError("two codecs in one recipe: '" + spec.codec->name + "' and '" + codec->name + "'");
-  if (!part.arguments.empty())
-    throw UserError(codec->name + " has no parameter '" + part.arguments[0].first + "'");
-  spec.codec = codec;
-}
-
 // Puts what a name stands for in the place of the name; arguments written after the name replace its own.
 void expand_name(const NamedInfo& named, Recipe& recipe) {
   Recipe expanded = parse_recipe(named.recipe);
@@ -305,6 +304,37 @@ void expand_name(const NamedInfo& named, Recipe& recipe) {
 }
 
 }  // namespace
+
+void add_codec(MethodSpec& spec, const RecipePart& part) {
+  const CodecInfo* codec = find_part(registry_codecs(), part.name);
+  if (!codec) {
+    if (find_part(registry_scorers(), part.name) || find_part(registry_named(), part.name) ||
+        same_name(part.name, kTwoPhase)) {
+      throw UserError("two scorers in one recipe: '" + part.name +
+                      "' may not follow; combine a scorer with a codec");
+    }
+    unknown_method(part.name);
+  }
+  if (spec.codec)
+    throw UserError("two codecs in one recipe: '" + spec.codec->name + "' and '" + codec->name + "'");
+  if (!part.arguments.empty())
+    throw UserError(codec->name + " has no parameter '" + part.arguments[0].first + "'");
+  spec.codec = codec;
+}
+
+std::string canonical(const MethodSpec& spec) {
+  Recipe recipe;
+  if (spec.context) {
+    RecipePart both{kTwoPhase, {}, true};
+    both.arguments.emplace_back("context", print_recipe({{canonical_part(*spec.context)}}));
+    both.arguments.emplace_back("decode", print_recipe({{canonical_part(spec)}}));
+    recipe.parts.push_back(std::move(both));
+  } else {
+    recipe.parts.push_back(canonical_part(spec));
+  }
+  if (spec.codec) recipe.parts.push_back({spec.codec->name, {}, false});
+  return print_recipe(recipe);
+}
 
 const FieldList& shared_recipe_fields() {
   static const FieldList fields = {
@@ -328,6 +358,11 @@ MethodSpec no_compression() {
 
 MethodSpec resolve_recipe(const std::string& text, const RecipeDefaults& defaults) {
   Recipe recipe = parse_recipe(text);
+  if (same_name(recipe.parts[0].name, kTwoPhase)) return resolve_two_phase(recipe, defaults);
+  return resolve_phase(std::move(recipe), defaults, Phase::kOnly);
+}
+
+MethodSpec resolve_phase(Recipe recipe, const RecipeDefaults& defaults, Phase phase) {
   std::string title;
   if (const NamedInfo* named = find_part(registry_named(), recipe.parts[0].name)) {
     if (recipe.parts[0].arguments.empty()) title = named->title;
@@ -352,7 +387,7 @@ MethodSpec resolve_recipe(const std::string& text, const RecipeDefaults& default
   spec.scorer = &form_written(*spec.scorer, first);
   spec.values = Values(spec.scorer->fields);
   spec.seed = defaults.seed;
-  const Written written = read_arguments(spec, first);
+  const Written written = read_arguments(spec, first, phase);
   for (size_t p = 1; p < recipe.parts.size(); ++p) add_codec(spec, recipe.parts[p]);
   default_budget(spec, written, defaults);
   default_protection(spec, written, defaults);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "cache/unused_defaults.h"
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/shared_match.h"
@@ -34,7 +35,8 @@ struct Flags {
   std::optional<int64_t> sinks, window;
   std::optional<int64_t> chunk_size;
   int64_t max_samples = 0, max_length = 0, context = 0, num_gpus = 0, seed = 0, match_documents = 0;
-  bool controls = false, no_heatmaps = false, token_nll = false, beyond_context = false, quiet = false;
+  bool controls = false, no_heatmaps = false, no_long_range = false, token_nll = false;
+  bool beyond_context = false, quiet = false;
 };
 
 void declare(CLI::App& app, Flags& f) {
@@ -82,6 +84,8 @@ void declare(CLI::App& app, Flags& f) {
   app.add_option("--seed", f.seed, "first seed of random methods")->capture_default_str();
   app.add_option("--output_dir", f.output_dir, "where JSON and pictures go")->capture_default_str();
   app.add_flag("--no_heatmaps", f.no_heatmaps, "draw no pictures of what is kept");
+  app.add_flag("--no_long_range", f.no_long_range,
+               "leave out the loss on long-range tokens, whose choice costs about one row more");
   app.add_flag("--token_nll", f.token_nll, "write every token's loss into detailed_results.json");
   app.add_option(
       "--margin", f.margin,
@@ -191,6 +195,7 @@ std::vector<MethodSpec> resolve_methods(const Flags& f) {
   }
   std::vector<MethodSpec> specs;
   for (const std::string& recipe : recipes) specs.push_back(resolve_recipe(recipe, defaults));
+  for (const std::string& line : unused_defaults(specs, defaults)) fmt::print(stderr, "warning: {}\n", line);
   if (f.controls || !f.match.empty()) {
     for (MethodSpec& control : control_methods(defaults, !f.match.empty()))
       specs.push_back(std::move(control));
@@ -207,6 +212,7 @@ std::vector<TokenDocument> read_tokens(const Flags& f, const std::string& path, 
   while (auto document = reader.next()) {
     if (!tokenizer && document->ids.empty()) tokenizer = open_tokenizer_of(files);
     documents.push_back(tokenize_document(*document, tokenizer.get(), files.config, options));
+    if (f.protocol == "prefix") leave_out_context(documents.back(), f.context);
   }
   if (documents.empty()) throw UserError(path + ": no documents");
   return documents;
@@ -215,10 +221,18 @@ std::vector<TokenDocument> read_tokens(const Flags& f, const std::string& path, 
 // A file about a document's tokens fits neither half of it.
 void refuse_halves(const std::vector<MethodSpec>& specs, bool halves) {
   for (const MethodSpec& spec : specs) {
-    if (!halves || spec.dense() || !spec.scorer->by_document) continue;
-    throw UserError("--match cuts a single document in two, and " + spec.display +
-                    " is about the whole of it; give two documents");
+    for (const MethodSpec* phase : spec.phases()) {
+      if (!halves || !phase->scorer->by_document) continue;
+      throw UserError("--match cuts a single document in two, and " + spec.display +
+                      " is about the whole of it; give two documents");
+    }
   }
+}
+
+// Null for a model in several files: their index says nothing of the weights.
+nlohmann::ordered_json model_hash(const std::string& path) {
+  const bool one_file = std::filesystem::is_regular_file(path) && !path.ends_with(".json");
+  return one_file ? nlohmann::ordered_json(hash_file(path)) : nullptr;
 }
 
 nlohmann::ordered_json config_json(const Flags& f, const std::string& data, const ModelFiles& files,
@@ -227,6 +241,7 @@ nlohmann::ordered_json config_json(const Flags& f, const std::string& data, cons
   nlohmann::ordered_json json;
   json["model"] = files.config.name;
   json["model_path"] = files.weights->path();
+  json["model_hash"] = model_hash(files.weights->path());
   json["data_path"] = data;
   json["documents"] = documents.size();
   json["token_set"] = token_set_hash(documents);
@@ -296,8 +311,7 @@ int run(const Flags& f) {
     slice = std::move(split.slice);
   }
   for (const MethodSpec& spec : specs) {  // what cannot run is said before any work
-    if (!spec.dense() && !(spec.scorer->learned && spec.model_path.empty()))
-      make_method(spec, shape_of(files.config));
+    if (!spec.dense() && !spec.lacks_model()) make_method(spec, shape_of(files.config));
   }
   CompareOptions options;
   options.run.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream,
@@ -307,6 +321,7 @@ int run(const Flags& f) {
   options.every = f.chunk_size.value_or(1);
   options.token_nll = f.token_nll;
   options.record_first = !f.no_heatmaps;
+  options.long_range = !f.no_long_range;
   if (f.protocol == "prefix") {
     for (const TokenDocument& document : documents) {
       if (static_cast<int64_t>(document.tokens.size()) <= f.context) {
@@ -331,14 +346,16 @@ int run(const Flags& f) {
     result.environment = environment;
     write_comparison(result, folder);
   };
-  // The first document at once, then now and then: writing everything after each of thousands would take
-  // most of the time.
-  std::optional<std::chrono::steady_clock::time_point> saved;
+  // The first document at once, then now and then: at most every 20 seconds, and never more than a twentieth
+  // of the time, since what is written grows with the documents.
+  using Clock = std::chrono::steady_clock;
+  std::optional<Clock::time_point> next_save;
   const auto save_sometimes = [&](const std::function<ComparisonResult()>& so_far) {
-    const auto now = std::chrono::steady_clock::now();
-    if (saved && now - *saved < std::chrono::seconds(20)) return;
+    const auto start = Clock::now();
+    if (next_save && start < *next_save) return;
     save(so_far());
-    saved = now;
+    const auto end = Clock::now();
+    next_save = end + std::max<Clock::duration>(std::chrono::seconds(20), 20 * (end - start));
   };
   Comparison comparison = compare(model, specs, documents, options, *progress, save_sometimes);
   comparison.result.config = config;

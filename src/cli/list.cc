@@ -10,6 +10,10 @@ namespace kvlab {
 
 namespace {
 
+constexpr const char* kTwoPhaseRecipe = "two_phase(context=METHOD,decode=METHOD)";
+constexpr const char* kTwoPhaseSummary =
+    "one method acts once, at the end of the context, the other from there on; either may be none";
+
 std::string default_protection(const ScorerInfo& info) {
   if (!info.no_budget.empty()) return "nothing: " + info.no_budget;
   const char* window = info.window == WindowRule::kOne    ? "the current token"
@@ -47,6 +51,7 @@ void print_text() {
     print_fields(info->fields);
     fmt::print("\n");
   }
+  fmt::print("Two phases:\n\n  {}\n    {}\n\n", kTwoPhaseRecipe, kTwoPhaseSummary);
   fmt::print("Named recipes:\n\n");
   for (const NamedInfo* info : registry_named())
     fmt::print("  {} = {}\n    {}\n", info->name, info->recipe, info->summary);
@@ -96,6 +101,7 @@ void print_json() {
                              {"recipe", info->recipe},
                              {"summary", info->summary},
                              {"paper", info->paper}});
+  json["two_phase"] = {{"recipe", kTwoPhaseRecipe}, {"summary", kTwoPhaseSummary}};
   for (const BudgetInfo* info : registry_budgets())
     json["budgets"].push_back({{"name", info->name},
                                {"summary", info->summary},

@@ -19,7 +19,7 @@ namespace {
 void on_interrupt(int) {
   if (stop_requested()) _exit(kExitInterrupted);
   request_stop();
-  const char text[] = "\nstopping; finished documents are kept (Ctrl-C again to quit at once)\n";
+  const char text[] = "\nstopping; what is finished is kept (Ctrl-C again to quit at once)\n";
   [[maybe_unused]] const auto written = write(STDERR_FILENO, text, sizeof text - 1);
 }
 

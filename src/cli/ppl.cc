@@ -259,8 +259,7 @@ int run(const Flags& f) {
   const ModelFiles files = f.model.open();
   const std::vector<Window> windows = read_windows(f, data, files, window);
   for (const SweepMethod& method : methods) {  // what cannot run is said before any work
-    if (!method.spec.dense() && !(method.spec.scorer->learned && method.spec.model_path.empty()))
-      make_method(method.spec, shape_of(files.config));
+    if (!method.spec.dense() && !method.spec.lacks_model()) make_method(method.spec, shape_of(files.config));
   }
   const DType weight_type = f.model.weight_type(), cache_type = f.model.cache_type();
   prepare_folder(f.output_dir);

@@ -17,7 +17,7 @@ struct Flags {
   ModelFlags model;
   std::string recipe = "none", text, ids, protocol = "stream", kvzap_scorer_model, bos;
   int64_t context = 0, max_length = 0, extend_size = 0;
-  bool live = false, beyond_context = false;
+  bool live = false, argmax = false, beyond_context = false;
 };
 
 Document read_input(const Flags& f) {
@@ -72,6 +72,7 @@ int run(const Flags& f) {
   const int64_t resident = resident_bytes();
   const DocumentRun result = run_document(model, method, document, options);
   auto json = output(result, document, f.live);
+  if (f.argmax) json["argmax"] = most_likely(*model, result.hidden);
   json["rss_after_load"] = resident;
   json["rss_peak"] = fresh_peak ? nlohmann::ordered_json(peak_resident_bytes()) : nullptr;
   fmt::print("{}\n", json.dump());
@@ -103,6 +104,7 @@ const CommandInfo kCommandInfo_score = {
       app.add_option("--bos", f->bos, "yes or no: begin text with BOS [as the tokenizer says]");
       app.add_flag("--beyond_context", f->beyond_context, "allow more tokens than the model's context");
       app.add_flag("--live", f->live, "add live_at_end: positions per layer and KV head");
+      app.add_flag("--argmax", f->argmax, "add argmax: for every token scored, the likeliest in its place");
       return [f] { return run(*f); };
     }};
 

@@ -47,8 +47,7 @@ std::vector<std::optional<MatchRecord>> match_methods(const std::shared_ptr<cons
   for (MethodSpec& spec : specs) {
     records.emplace_back();
     // What cannot run here is skipped with a reason of its own.
-    const bool runs = spec.dense() || !(spec.scorer->learned && spec.model_path.empty());
-    if (!runs || stop_requested()) continue;
+    if (spec.lacks_model() || stop_requested()) continue;
     progress.begin("matching " + spec.display, 0);
     MatchedMethod matched = match_budget(model, spec, slice, options, progress);
     progress.end();

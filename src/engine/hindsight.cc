@@ -10,10 +10,10 @@ namespace kvlab {
 
 namespace {
 
-// A layer's queries [tokens][query heads * head_dim] and, per KV head, keys [tokens][head_dim].
+// A layer's queries [tokens][query heads * head_dim] and, per KV head, keys and values [tokens][head_dim].
 struct SeenLayer {
   std::vector<float> q;
-  std::vector<std::vector<float>> k;
+  std::vector<std::vector<float>> k, v;
 };
 
 // Has the method plan layer by layer. As a tap it collects a layer over the whole document, plans when it is
@@ -43,6 +43,7 @@ class Planner : public LayerTap {
         view.q = seen->q.data() + int64_t{1} * head * shape.group() * shape.head_dim;
         view.q_stride = int64_t{1} * shape.query_heads * shape.head_dim;
         view.k = seen->k[head].data();
+        view.v = seen->v[head].data();
       }
       method_.planned()->plan(view, method_.spec.policy.of_head(layer, head),
                               record_.evict_at[static_cast<size_t>(layer) * shape.kv_heads + head]);
@@ -58,13 +59,16 @@ class Planner : public LayerTap {
     if (seen.q.empty()) {
       seen.q.resize(static_cast<size_t>(tokens_ * q_size));
       seen.k.assign(shape.kv_heads, std::vector<float>(static_cast<size_t>(tokens_ * shape.head_dim)));
+      seen.v = seen.k;
     }
     for (int r = 0; r < block.rows; ++r) {
       const int64_t position = block.first + r;
       std::copy_n(block.q + r * block.q_stride, q_size, seen.q.data() + position * q_size);
       for (int head = 0; head < shape.kv_heads; ++head) {
-        std::copy_n(block.k + r * block.kv_stride + int64_t{1} * head * shape.head_dim, shape.head_dim,
-                    seen.k[head].data() + position * shape.head_dim);
+        const int64_t from = r * block.kv_stride + int64_t{1} * head * shape.head_dim;
+        const int64_t to = position * shape.head_dim;
+        std::copy_n(block.k + from, shape.head_dim, seen.k[head].data() + to);
+        std::copy_n(block.v + from, shape.head_dim, seen.v[head].data() + to);
       }
     }
   }

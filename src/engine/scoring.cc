@@ -82,4 +82,23 @@ int32_t most_likely(const Model& model, const HiddenStates& states, int64_t row)
   return block_states(model.head(), states.row(row), 1, nullptr, scratch)[0].argmax;
 }
 
+std::vector<int32_t> most_likely(const Model& model, const HiddenStates& states) {
+  std::vector<int32_t> tokens(states.rows);
+  each_block(states.rows, [&](int64_t first, int rows, HeadScratch& scratch) {
+    const auto heads = block_states(model.head(), states.row(first), rows, nullptr, scratch);
+    for (int r = 0; r < rows; ++r) tokens[first + r] = heads[r].argmax;
+  });
+  return tokens;
+}
+
+std::vector<float> next_logits(const Model& model, const HiddenStates& states, int64_t row) {
+  const OutputHead& head = model.head();
+  std::vector<float> logits(head.vocab());
+  std::vector<GemmScratch> scratch(thread_count());
+  parallel_tasks(head.slabs(), [&](int slab, int thread) {
+    head.logits(slab, states.row(row), 1, logits.data() + head.slab_first(slab), scratch[thread]);
+  });
+  return logits;
+}
+
 }  // namespace kvlab

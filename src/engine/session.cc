@@ -28,12 +28,29 @@ ModelShape shape_of(const ModelConfig& c) {
   return {c.layers, c.hidden, c.query_heads, c.kv_heads, c.head_dim, rotary_frequencies(c.rotary)};
 }
 
+int64_t dense_cache_bytes(const ModelShape& shape, int64_t tokens, DType type) {
+  return int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim * tokens *
+         static_cast<int64_t>(element_size(type));
+}
+
 Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method,
                  CacheOptions options)
     : model_(std::move(model)), cache_(std::move(method), std::move(options)) {}
 
 Session Session::fork() const {
   return Session(model_, cache_.fork());
+}
+
+std::vector<std::vector<std::vector<int32_t>>> Session::live_positions() const {
+  const ModelShape& shape = cache_.method().shape;
+  std::vector<std::vector<std::vector<int32_t>>> live(shape.layers);
+  for (int layer = 0; layer < shape.layers; ++layer) {
+    for (int head = 0; head < shape.kv_heads; ++head) {
+      live[layer].push_back(cache_.store(layer, head).positions());
+      std::sort(live[layer].back().begin(), live[layer].back().end());
+    }
+  }
+  return live;
 }
 
 HiddenStates Session::extend(std::span<const int32_t> tokens) {

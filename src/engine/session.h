@@ -16,6 +16,9 @@ namespace kvlab {
 
 ModelShape shape_of(const ModelConfig& config);
 
+// What keys and values of so many tokens take when nothing is compressed.
+int64_t dense_cache_bytes(const ModelShape& shape, int64_t tokens, DType type);
+
 // Final hidden states (after the last norm), one row per token; the output head turns them into logits.
 struct HiddenStates {
   int64_t rows = 0;
@@ -40,6 +43,8 @@ class Session {
   int64_t tokens() const { return cache_.tokens(); }
   const KvCache& cache() const { return cache_; }
   const Model& model() const { return *model_; }
+  // The live entries' positions, ascending: [layer][KV head].
+  std::vector<std::vector<std::vector<int32_t>>> live_positions() const;
 
   static constexpr int kMaxBlock = 2048;
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "evals/long_range.h"
 
 namespace kvlab {
 
@@ -30,8 +31,9 @@ MethodResult describe(const MethodSpec& spec) {
   result.recipe = spec.recipe;
   if (!spec.dense()) {
     if (spec.policy.budget && !spec.policy.at_context) result.every = spec.policy.every;
-    if (spec.scorer->seeded) result.seed = static_cast<int64_t>(spec.seed);
-    if (spec.scorer->by_document)
+    if (const auto seed = spec.drawn_seed()) result.seed = static_cast<int64_t>(*seed);
+    const auto phases = spec.phases();
+    if (std::any_of(phases.begin(), phases.end(), [](const auto* p) { return p->scorer->by_document; }))
       result.notes.push_back("from a file, whose maker may have known the whole document");
     if (spec.scorer->non_causal) {
       result.non_causal = true;
@@ -41,22 +43,13 @@ MethodResult describe(const MethodSpec& spec) {
   return result;
 }
 
-MethodSpec with_seed(MethodSpec spec, uint64_t seed) {
-  RecipeDefaults defaults;
-  const std::string display = spec.display;
-  Recipe recipe = parse_recipe(spec.recipe);
-  for (auto& [key, value] : recipe.parts[0].arguments) {
-    if (key == "seed") value = std::to_string(seed);
-  }
-  spec = resolve_recipe(print_recipe(recipe), defaults);
-  spec.display = display;
-  return spec;
-}
-
 // Seeds only matter where chance decides: not when a threshold of 1 or more evicts everything.
 bool wants_seeds(const MethodSpec& spec) {
-  return !spec.dense() && spec.scorer->seeded && !spec.seed_given && !spec.policy.neutral() &&
-         !(spec.policy.threshold() && spec.policy.value >= 1);
+  const auto phases = spec.phases();
+  return std::any_of(phases.begin(), phases.end(), [](const MethodSpec* phase) {
+    return phase->scorer->seeded && !phase->seed_given && !phase->policy.neutral() &&
+           !(phase->policy.threshold() && phase->policy.value >= 1);
+  });
 }
 
 std::string match_note(const MatchRecord& match) {
@@ -76,12 +69,12 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
   row.options = options.run;
   row.skipped = describe(spec);
   row.skipped.match = match;
-  if (!spec.dense() && spec.scorer->learned && spec.model_path.empty()) {
+  if (spec.lacks_model()) {
     row.skipped.status = Status::kSkipped;
     row.skipped.reason = "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
     return row;
   }
-  if (spec.policy.at_context && options.run.protocol.kind == Protocol::Kind::kStream) {
+  if (spec.needs_context() && options.run.protocol.kind == Protocol::Kind::kStream) {
     row.skipped.status = Status::kSkipped;
     row.skipped.reason =
         "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
@@ -94,7 +87,8 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
   }
   const int seeds = wants_seeds(spec) ? options.seeds : 1;
   for (int s = 0; s < seeds; ++s) {
-    const MethodSpec seeded = seeds > 1 ? with_seed(spec, spec.seed + static_cast<uint64_t>(s)) : spec;
+    const MethodSpec seeded =
+        seeds > 1 ? with_seed(spec, *spec.drawn_seed() + static_cast<uint64_t>(s)) : spec;
     row.runs.push_back({make_method(seeded, shape), describe(seeded)});
     row.runs.back().result.match = match;
     if (match) row.runs.back().result.notes.push_back(match_note(*match));
@@ -133,9 +127,8 @@ std::vector<Row> make_rows(const std::vector<MethodSpec>& specs, const ModelShap
     result->notes.push_back("the noise floor: the same computation cut differently");
   }
   rows.push_back(std::move(noise));
-  const bool by_weights = std::any_of(specs.begin(), specs.end(), [](const MethodSpec& spec) {
-    return !spec.dense() && spec.scorer->kind == ScorerKind::kWeights;
-  });
+  const bool by_weights = std::any_of(specs.begin(), specs.end(),
+                                      [](const MethodSpec& spec) { return spec.uses(ScorerKind::kWeights); });
   if (by_weights) rows.push_back(one_query_baseline(shape, options));
   KVLAB_CHECK(options.matches.empty() || options.matches.size() == specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -164,12 +157,13 @@ MethodResult finish(const Row& row) {
     result.reference = row.is_baseline;
     if (spec.dense() || row.is_baseline || result.status == Status::kFailed) {
       // Nothing to judge.
-    } else if (spec.policy.neutral()) {
+    } else if (spec.neutral()) {
       result.status = Status::kNeutral;
       result.reason = "the recipe cannot evict";
     } else {
-      judge(result, {true, !spec.scorer->recency});
-      if (result.status == Status::kFallback) result.reason += equivalent_of(spec.policy);
+      judge(result, {true, !spec.recency()});
+      if (result.status == Status::kFallback && !spec.context) result.reason += equivalent_of(spec.policy);
+      mark_control_family(spec, result);
     }
     results.push_back(std::move(result));
   }
@@ -206,15 +200,33 @@ void warm_up(const std::shared_ptr<const Model>& model, const std::vector<Row>& 
   }
 }
 
+// What a run made of the document in work.
+struct Finished {
+  Run* run;
+  DocumentResult result;
+  std::vector<float> nll;
+};
+
+bool wants_long_range(const std::vector<Row>& rows, const CompareOptions& options) {
+  return options.long_range && std::any_of(rows.begin(), rows.end(),
+                                           [](const Row& r) { return !r.is_baseline && !r.runs.empty(); });
+}
+
 class DocumentLoop {
  public:
   DocumentLoop(const std::shared_ptr<const Model>& model, std::vector<Row>& rows,
                const CompareOptions& options, Progress& progress)
-      : model_(model), rows_(rows), options_(options), progress_(progress) {}
+      : model_(model), rows_(rows), options_(options), progress_(progress) {
+    if (wants_long_range(rows, options)) long_range_.emplace(model, options.run);
+  }
+
+  std::optional<LongRangeControl> long_range() const {
+    return long_range_ ? std::optional(long_range_->result()) : std::nullopt;
+  }
 
   // Runs all rows on one document; false when interrupted, and then nothing of it is kept.
   bool run(const TokenDocument& document, bool first) {
-    std::vector<std::pair<Run*, DocumentResult>> finished;
+    std::vector<Finished> finished;
     DocumentRun baseline;
     for (size_t r = 0; r < rows_.size(); ++r) {
       for (Run& run : rows_[r].runs) {
@@ -238,16 +250,34 @@ class DocumentLoop {
         if (options.record_lifetimes) keep_record(rows_[r], *run.method, current);
         if (!rows_[r].spec.dense())
           run.result.effective_window = rows_[r].spec.policy.common_window_at(current.result.tokens);
-        finished.emplace_back(&run, std::move(current.result));
+        finished.push_back({&run, std::move(current.result), current.nll});
         if (r == 0) baseline = std::move(current);
         progress_.step(++done_, run.result.name);
       }
     }
-    for (auto& [run, result] : finished) run->result.documents.push_back(std::move(result));
+    if (long_range_) {
+      if (stop_requested()) return false;
+      add_long_range_losses(document, finished);
+    }
+    for (Finished& row : finished) row.run->result.documents.push_back(std::move(row.result));
     return true;
   }
 
  private:
+  void add_long_range_losses(const TokenDocument& document, std::vector<Finished>& finished) {
+    progress_.step(done_, "the control of long-range tokens");
+    const std::vector<float>& baseline = finished[0].nll;
+    std::vector<float> control;
+    std::vector<RowLosses> losses;
+    for (Finished& row : finished) {
+      losses.push_back({row.nll, &row.result});
+      if (row.run->result.recipe == long_range_control_spec().recipe) control = row.nll;
+    }
+    if (control.empty()) control = long_range_->control_losses(document, baseline);
+    long_range_->add(control, baseline, losses);
+    ++done_;
+  }
+
   // One row's failure does not end the others.
   void fail(Run& run, const TokenDocument& document, const std::string& why) {
     run.result.status = Status::kFailed;
@@ -259,6 +289,7 @@ class DocumentLoop {
   std::vector<Row>& rows_;
   const CompareOptions& options_;
   Progress& progress_;
+  std::optional<LongRangeChooser> long_range_;
   int64_t done_ = 0;
 };
 
@@ -270,16 +301,24 @@ Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<
   std::vector<Row> rows = make_rows(specs, shape_of(model->config()), options);
   int64_t runs = 0;
   for (const Row& row : rows) runs += static_cast<int64_t>(row.runs.size());
+  DocumentLoop loop(model, rows, options, progress);
+  if (loop.long_range()) ++runs;
   progress.begin("comparing", runs * static_cast<int64_t>(documents.size()));
   warm_up(model, rows, documents[0], options);
-  DocumentLoop loop(model, rows, options, progress);
   bool interrupted = false;
   for (size_t d = 0; d < documents.size() && !interrupted; ++d) {
     interrupted = !loop.run(documents[d], d == 0);
-    if (!interrupted) document_done([&] { return collect(rows, d + 1 < documents.size()); });
+    if (interrupted) break;
+    document_done([&] {
+      ComparisonResult so_far = collect(rows, d + 1 < documents.size());
+      so_far.partial = true;
+      so_far.long_range = loop.long_range();
+      return so_far;
+    });
   }
   progress.end();
   Comparison comparison{collect(rows, interrupted), {}};
+  comparison.result.long_range = loop.long_range();
   for (Row& row : rows) {
     if (row.kept.tokens > 0) comparison.kept.push_back(std::move(row.kept));
   }

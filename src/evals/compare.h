@@ -18,10 +18,11 @@ namespace kvlab {
 
 struct CompareOptions {
   RunOptions run;
-  bool token_nll = false;                           // keep every token's loss
-  bool record_first = false;                        // hand out what was kept of the first document
-  int64_t every = 1;                                // the run's pace; rows that act at another are flagged
-  int seeds = 5;                                    // of rows that draw random numbers and name no seed
+  bool token_nll = false;     // keep every token's loss
+  bool record_first = false;  // hand out what was kept of the first document
+  int64_t every = 1;          // the run's pace; rows that act at another are flagged
+  int seeds = 5;              // of rows that draw random numbers and name no seed
+  bool long_range = true;     // run the control that chooses the long-range tokens (long_range.h)
   std::vector<std::optional<MatchRecord>> matches;  // of the methods given, when budgets were matched
   int64_t noise_extend = 100;  // tokens per extend of the second baseline, whose distance is the noise floor
 };
@@ -40,13 +41,14 @@ struct Comparison {
   std::vector<KeptRecord> kept;  // one per row that ran, the first seed's
 };
 
-// Called after each document with a function that collects what is finished so far; collecting costs time
-// that grows with the number of documents, so a caller need not do it each time.
+// Called after each document with a function that collects what is finished so far, marked as partial;
+// collecting costs time that grows with the number of documents, so a caller need not do it each time.
 using DocumentDone = std::function<void(const std::function<ComparisonResult()>& so_far)>;
 
 // Documents run outermost, so that an interrupt (base/progress.h) keeps those that all rows finished;
 // `document_done` is called after each with what is finished so far. Rows that cannot run are SKIPPED or
-// FAILED with the reason.
+// FAILED with the reason. Long-range tokens cost about one row; a row that is their control is not run
+// twice, and with nothing but baselines there is none.
 Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<MethodSpec>& specs,
                    const std::vector<TokenDocument>& documents, const CompareOptions& options,
                    Progress& progress, const DocumentDone& document_done);

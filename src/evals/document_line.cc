@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/utf8_check.h"
+#include "format/json_reader.h"
 
 namespace kvlab {
 
@@ -19,23 +20,14 @@ using Json = nlohmann::ordered_json;  // keeps the fields in the file's order fo
   throw UserError(place + ": " + why);
 }
 
-// The library's message without its prefix: "[json.exception.parse_error.101] parse error at line 1, column
-// 5: …".
-std::string plain_parse_message(const Json::parse_error& error) {
-  std::string message = error.what();
-  if (const size_t close = message.find("] "); close != std::string::npos) message.erase(0, close + 2);
-  if (const size_t colon = message.find(": "); colon != std::string::npos) message.erase(0, colon + 2);
-  constexpr size_t kLongest = 160;  // it quotes what it read, which may be the whole line
-  if (message.size() > kLongest) message = message.substr(0, kLongest) + "...";
-  return with_valid_utf8(message);
-}
-
 Json parse_object(std::string_view line, const std::string& place) {
   Json object;
   try {
     object = Json::parse(line);
   } catch (const Json::parse_error& error) {
-    refuse(place, fmt::format("bad JSON at column {}: {}", error.byte, plain_parse_message(error)));
+    refuse(place, fmt::format("bad JSON at column {}: {}", error.byte, json_mistake(error)));
+  } catch (const Json::exception& error) {  // a number too large for a double
+    refuse(place, fmt::format("bad JSON: {}", json_mistake(error)));
   }
   if (object.is_array()) {
     refuse(place,

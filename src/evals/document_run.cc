@@ -91,23 +91,15 @@ EntryCount count_outside_own(const DocumentRun& run, const Policy& policy, int64
 
 void count_entries(const Session& session, const RunOptions& options, DocumentRun& run) {
   const KvCache& cache = session.cache();
-  const ModelShape& shape = cache.method().shape;
-  const Policy& policy = cache.method().spec.policy;
-  run.live.assign(shape.layers, std::vector<std::vector<int32_t>>(shape.kv_heads));
-  for (int layer = 0; layer < shape.layers; ++layer) {
-    for (int head = 0; head < shape.kv_heads; ++head) {
-      auto& positions = run.live[layer][head];
-      positions = cache.store(layer, head).positions();
-      std::sort(positions.begin(), positions.end());
-    }
-  }
+  const MethodSpec& spec = cache.method().spec;
+  run.live = session.live_positions();
   const int64_t n = cache.tokens();
   const int64_t outside = std::max<int64_t>(0, n - options.common_window);
   DocumentResult& result = run.result;
   result.overall = count_between(run, 0, n);
   result.outside_window = count_between(run, 0, outside);
-  result.compressible = count_between(run, std::min(policy.sinks, outside), outside);
-  result.outside_effective_window = count_outside_own(run, policy, n, options.common_window);
+  result.compressible = count_between(run, std::min(spec.lasting_sinks(), outside), outside);
+  result.outside_effective_window = count_outside_own(run, spec.policy, n, options.common_window);
 }
 
 // What the scored queries saw: query i misses every entry evicted at or before i.
@@ -133,12 +125,10 @@ void count_seen(const KvCache& cache, DocumentRun& run) {
 
 void count_bytes(const Session& session, const RunOptions& options, DocumentResult& result) {
   const KvCache& cache = session.cache();
-  const ModelShape& shape = cache.method().shape;
   const CacheBytes bytes = cache.bytes();
   result.kv_bytes = bytes.total();
   result.kv_bytes_peak = cache.peak_bytes();
-  result.kv_bytes_baseline = int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim * cache.tokens() *
-                             static_cast<int64_t>(element_size(options.kv_type));
+  result.kv_bytes_baseline = dense_cache_bytes(cache.method().shape, cache.tokens(), options.kv_type);
   result.breakdown.payload = bytes.payload;
   result.breakdown.positions = bytes.positions;
   result.breakdown.scores = bytes.scores;
@@ -147,16 +137,17 @@ void count_bytes(const Session& session, const RunOptions& options, DocumentResu
   result.forced_evictions = cache.evictions().forced;
 }
 
-// The sums that intervals are computed from.
-void add_to_block(DocumentResult& result, size_t token, double delta, double kl) {
-  if (token % kBlockTokens == 0) {
-    result.block_tokens.push_back(0);
-    result.delta_blocks.push_back(0);
-    result.kl_blocks.push_back(0);
+// The sums that comparisons between runs are computed from.
+void add_losses(const std::vector<float>& nll, DocumentResult& result) {
+  for (size_t i = 0; i < nll.size(); ++i) {
+    if (i % kBlockTokens == 0) {
+      result.block_tokens.push_back(0);
+      result.nll_blocks.push_back(0);
+    }
+    ++result.block_tokens.back();
+    result.nll_blocks.back() += nll[i];
+    result.nll_sum += nll[i];
   }
-  ++result.block_tokens.back();
-  result.delta_blocks.back() += delta;
-  result.kl_blocks.back() += kl;
 }
 
 }  // namespace
@@ -193,7 +184,7 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
   run.result.id = document.id;
   run.result.tokens = n;
   run.result.tokens_scored = static_cast<int64_t>(run.queries.size());
-  for (const float nll : run.nll) run.result.nll_sum += nll;
+  add_losses(run.nll, run.result);
   count_entries(session, options, run);
   count_seen(session.cache(), run);
   count_bytes(session, options, run.result);
@@ -204,12 +195,15 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
 void add_deltas(const Model& model, const DocumentRun& baseline, DocumentRun& run) {
   KVLAB_CHECK(baseline.queries == run.queries);
   const Fidelity fidelity = compare_states(model, baseline.hidden, run.hidden, run.hidden.rows);
+  run.result.delta_blocks.assign(run.result.block_tokens.size(), 0);
+  run.result.kl_blocks.assign(run.result.block_tokens.size(), 0);
   for (size_t i = 0; i < run.nll.size(); ++i) {
     const double delta = static_cast<double>(run.nll[i]) - baseline.nll[i];
     run.result.delta_nll_sum += delta;
     if (run.touched[i]) run.result.delta_nll_touched_sum += delta;
     run.result.kl_sum += fidelity.kl[i];
-    add_to_block(run.result, i, delta, fidelity.kl[i]);
+    run.result.delta_blocks[i / kBlockTokens] += delta;
+    run.result.kl_blocks[i / kBlockTokens] += fidelity.kl[i];
     const double delta_p =
         std::exp(-static_cast<double>(run.nll[i])) - std::exp(-static_cast<double>(baseline.nll[i]));
     run.result.delta_p_squared_sum += delta_p * delta_p;

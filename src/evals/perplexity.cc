@@ -27,16 +27,17 @@ Plan make_plan(const SweepMethod& method, const PerplexityOptions& options) {
   if (method.spec.dense()) return plan;
   if (!method.spec.policy.at_context) {
     if (method.spec.policy.budget) result.every = method.spec.policy.every;
-  } else if (options.run.protocol.kind == Protocol::Kind::kStream) {
+  }
+  if (method.spec.needs_context() && options.run.protocol.kind == Protocol::Kind::kStream) {
     result.notes.push_back(
         "acts at the end of a context, and this protocol has none: --protocol prefix --context N gives it "
         "one");
   }
-  if (method.spec.scorer->seeded) {
-    result.seed = static_cast<int64_t>(method.spec.seed);
-    result.notes.push_back("one seed (" + std::to_string(method.spec.seed) + ") of many");
+  if (const auto seed = method.spec.drawn_seed()) {
+    result.seed = static_cast<int64_t>(*seed);
+    result.notes.push_back("one seed (" + std::to_string(*seed) + ") of many");
   }
-  if (method.spec.scorer->learned && method.spec.model_path.empty()) {
+  if (method.spec.lacks_model()) {
     result.status = Status::kSkipped;
     result.reason = "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
   }
@@ -81,12 +82,12 @@ void add_paired(const std::vector<float>& baseline, const DocumentRun& run, Docu
 void judge_row(Plan& plan) {
   MethodResult& result = plan.row.result;
   if (plan.spec.dense() || result.status != Status::kOk) return;
-  if (plan.spec.policy.neutral()) {
+  if (plan.spec.neutral()) {
     result.status = Status::kNeutral;
     result.reason = "the recipe cannot evict";
     return;
   }
-  judge(result, {true, !plan.spec.scorer->recency});
+  judge(result, {true, !plan.spec.recency()});
 }
 
 class RowLoop {

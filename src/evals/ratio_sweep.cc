@@ -26,9 +26,14 @@ double rounded(double ratio) {
   return std::round(ratio * 1e9) / 1e9;
 }
 
+// Two phases have a ratio when both keep the same share.
 std::optional<double> ratio_of(const MethodSpec& spec) {
   if (spec.dense()) return 0;
-  if (!spec.policy.budget || spec.policy.budget->name != "keep" || spec.policy.table) return std::nullopt;
+  for (const MethodSpec* phase : spec.phases()) {
+    const Policy& policy = phase->policy;
+    const bool by_ratio = policy.budget && policy.budget->name == "keep" && !policy.table;
+    if (!by_ratio || policy.value != spec.policy.value) return std::nullopt;
+  }
   return rounded(1 - spec.policy.value);
 }
 
@@ -42,7 +47,8 @@ std::vector<SweepMethod> sweep_ratios(const std::vector<std::string>& recipes, c
       defaults.keep = 1 - ratio;
       MethodSpec spec = resolve_recipe(written, defaults);
       if (spec.dense() && !spec.codec) break;
-      if (options.prefill_only && !spec.dense()) spec = resolve_recipe(at_context(written), defaults);
+      if (options.prefill_only && !spec.dense() && !spec.needs_context())
+        spec = resolve_recipe(at_context(written), defaults);
       const bool known = std::any_of(methods.begin(), methods.end(),
                                      [&](const SweepMethod& m) { return m.spec.recipe == spec.recipe; });
       if (!known) methods.push_back({written, ratio_of(spec), std::move(spec)});

@@ -47,6 +47,11 @@ TokenDocument tokenize_document(const Document& document, const Tokenizer* token
   return result;
 }
 
+void leave_out_context(TokenDocument& document, int64_t context) {
+  const auto n = static_cast<int64_t>(document.scored.size());
+  std::fill_n(document.scored.begin(), std::min(context, n), uint8_t{0});
+}
+
 std::string token_set_hash(const std::vector<TokenDocument>& documents) {
   std::vector<int32_t> all;
   for (const TokenDocument& document : documents) {

@@ -30,6 +30,10 @@ struct TokenOptions {
 TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer,
                                 const ModelConfig& config, const TokenOptions& options);
 
+// Takes the first `context` tokens out of what is scored, as a prefix protocol does, so that the hash below
+// names the tokens that are.
+void leave_out_context(TokenDocument& document, int64_t context);
+
 // 16 hex digits that name the set of tokens a run scored; runs over different sets cannot be compared.
 std::string token_set_hash(const std::vector<TokenDocument>& documents);
 

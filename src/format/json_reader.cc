@@ -6,26 +6,61 @@
 #include <limits>
 #include <utility>
 
+#include "base/utf8_check.h"
+
 namespace kvlab {
 namespace {
+
+// Deeper than any file that kvlab reads; some walks over a value recurse.
+constexpr int kMostDepth = 100;
 
 // Error texts quote the input, which may be megabytes long.
 std::string shortened(std::string text) {
   constexpr size_t kMost = 200;
-  if (text.size() > kMost) text = text.substr(0, kMost) + "...";
+  if (text.size() > kMost) text = with_valid_utf8(text.substr(0, kMost)) + "...";
   return text;
+}
+
+// Counts brackets outside strings, so that the parser need not be asked.
+void check_depth(std::string_view text, const std::string& file) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      in_string = !in_string;
+    } else if (!in_string && (c == '[' || c == '{') && ++depth > kMostDepth) {
+      throw UserError(
+          fmt::format("{}: bad JSON at byte {}: values nested more than {} deep", file, i + 1, kMostDepth));
+    } else if (!in_string && (c == ']' || c == '}')) {
+      --depth;
+    }
+  }
 }
 
 }  // namespace
 
 nlohmann::json parse_json(std::string_view text, const std::string& file) {
+  check_depth(text, file);
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {
-    throw UserError(fmt::format("{}: bad JSON at byte {}: {}", file, error.byte, shortened(error.what())));
+    throw UserError(fmt::format("{}: bad JSON at byte {}: {}", file, error.byte, json_mistake(error)));
   } catch (const nlohmann::json::exception& error) {  // a number too large for a double
-    throw UserError(fmt::format("{}: bad JSON: {}", file, shortened(error.what())));
+    throw UserError(fmt::format("{}: bad JSON: {}", file, json_mistake(error)));
   }
+}
+
+// The library writes "[json.exception.parse_error.101] parse error at line 1, column 5: ...", or no position.
+std::string json_mistake(const nlohmann::json::exception& error) {
+  std::string message = error.what();
+  if (const size_t close = message.find("] "); close != std::string::npos) message.erase(0, close + 2);
+  if (message.starts_with("parse error")) {
+    if (const size_t colon = message.find(": "); colon != std::string::npos) message.erase(0, colon + 2);
+  }
+  return shortened(with_valid_utf8(message));
 }
 
 std::string json_value_text(const nlohmann::json& value) {
@@ -105,11 +140,39 @@ std::optional<std::string> JsonSettings::text(const std::string& key) const {
   return value->get<std::string>();
 }
 
+std::string JsonSettings::needed_text(const std::string& key) const {
+  auto value = text(key);
+  if (!value) throw missing(key);
+  return std::move(*value);
+}
+
 std::optional<JsonSettings> JsonSettings::object(const std::string& key) const {
   const nlohmann::json* value = find(key);
   if (!value) return std::nullopt;
   if (!value->is_object()) throw bad(key, "an object");
   return JsonSettings(*value, file_, prefix_ + key + ".");
+}
+
+JsonSettings JsonSettings::needed_object(const std::string& key) const {
+  const auto value = object(key);
+  if (!value) throw missing(key);
+  return *value;
+}
+
+std::vector<JsonSettings> JsonSettings::objects(const std::string& key) const {
+  std::vector<JsonSettings> list;
+  const nlohmann::json* value = find(key);
+  if (!value) return list;
+  if (!value->is_array()) throw bad(key, "an array");
+  for (const nlohmann::json& item : *value) {
+    const std::string place = fmt::format("{}{}[{}]", prefix_, key, list.size());
+    if (!item.is_object()) {
+      throw UserError(
+          fmt::format("{}: '{}' is {} (expected an object)", file_, place, json_value_text(item)));
+    }
+    list.emplace_back(item, file_, place + ".");
+  }
+  return list;
 }
 
 }  // namespace kvlab

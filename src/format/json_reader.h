@@ -6,13 +6,18 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
 namespace kvlab {
 
-// Parses text that came from `file`. Throws UserError naming the file, the byte and what is wrong there.
+// Parses text that came from `file`. Throws UserError naming the file, the byte and what is wrong there, also
+// when values are nested deeper than any that kvlab reads.
 nlohmann::json parse_json(std::string_view text, const std::string& file);
+
+// What the JSON library found wrong, in one short line of valid UTF-8 without the library's own marks.
+std::string json_mistake(const nlohmann::json::exception& error);
 
 // A short text of a value for error messages: numbers and strings as they are, the rest by kind ("an
 // object").
@@ -32,14 +37,18 @@ class JsonSettings {
   double needed_positive(const std::string& key) const;
   std::optional<bool> flag(const std::string& key) const;
   std::optional<std::string> text(const std::string& key) const;
+  std::string needed_text(const std::string& key) const;
   std::optional<JsonSettings> object(const std::string& key) const;
+  JsonSettings needed_object(const std::string& key) const;
+  std::vector<JsonSettings> objects(const std::string& key) const;  // of an array; missing: none
+  // The value as it is; nullptr: missing or null.
+  const nlohmann::json* find(const std::string& key) const;
 
   UserError missing(const std::string& key) const;
   UserError bad(const std::string& key, const std::string& expected) const;
   const std::string& file() const { return file_; }
 
  private:
-  const nlohmann::json* find(const std::string& key) const;
   const nlohmann::json* object_;
   std::string file_, prefix_;
 };

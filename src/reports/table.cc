@@ -28,6 +28,7 @@ struct FigureColumn {
   Figure figure;
   Figure spread;  // or null
   NumberStyle style;
+  bool optional = false;  // left out for people when no row has it
 };
 
 const std::vector<FigureColumn>& quality_columns() {
@@ -35,12 +36,13 @@ const std::vector<FigureColumn>& quality_columns() {
   static const std::vector<FigureColumn> columns = {
       {"NLL", "nll", &S::nll, &S::nll_spread, {4}},
       {"ΔNLL", "delta_nll", &S::delta_nll, &S::delta_nll_spread, {4, true}},
-      {"to oracle", "gap_to_oracle", &S::gap_to_oracle, nullptr, {4, true}},
+      {"to oracle", "gap_to_oracle", &S::gap_to_oracle, nullptr, {4, true}, true},
       {"PPL", "ppl", &S::ppl, &S::ppl_spread, {3}},
       {"ΔPPL", "delta_ppl", &S::delta_ppl, &S::delta_ppl_spread, {3, true}},
       {"ΔPPL %", "delta_ppl_percent", &S::delta_ppl_percent, &S::delta_ppl_percent_spread, {3, true}},
       {"KL", "kl_mean", &S::kl_mean, nullptr, {5}},
       {"top-1 %", "top1_agreement", &S::top1_agreement, nullptr, {2, false, 100}},
+      {"long-range ΔNLL", "delta_nll_long_range", &S::delta_nll_long_range, nullptr, {3, true}, true},
       {"density", "density", &S::density, nullptr, {4}},
       {"compressible", "density_compressible", &S::density_compressible, nullptr, {4}},
       {"seen", "density_seen", &S::density_seen, nullptr, {4}}};
@@ -77,8 +79,12 @@ std::string plain_signs(std::string text) {
   return text;
 }
 
-std::string cell_text(const MethodSummary& summary, const FigureColumn& column) {
+std::string cell_text(const Row& row, const FigureColumn& column) {
+  const MethodSummary& summary = row.summary;
   std::string text = number_text(summary.*column.figure, column.style, "—");
+  const bool against_itself =
+      column.figure == &MethodSummary::delta_nll_long_range && row.method->control_family;
+  if (against_itself && summary.*column.figure) text += "*";  // the row's note says why
   if (!column.spread || !(summary.*column.spread)) return text;
   NumberStyle spread = column.style;
   spread.sign = false;
@@ -87,7 +93,7 @@ std::string cell_text(const MethodSummary& summary, const FigureColumn& column) 
 
 Column figure_column(const std::vector<Row>& rows, const FigureColumn& figure) {
   Column column{figure.heading, {}};
-  for (const Row& row : rows) column.cells.push_back(cell_text(row.summary, figure));
+  for (const Row& row : rows) column.cells.push_back(cell_text(row, figure));
   return column;
 }
 
@@ -133,10 +139,9 @@ std::vector<Column> columns_of(const std::vector<Row>& rows, bool verdicts, bool
     speed.cells.push_back(number_text(summary.tokens_per_second, {1}, "—"));
   }
   std::vector<Column> columns = {names};
-  const bool oracle =
-      std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.summary.gap_to_oracle; });
   for (const FigureColumn& figure : quality_columns()) {
-    if (figure.figure == &MethodSummary::gap_to_oracle && !oracle) continue;
+    const auto has = [&](const Row& row) { return (row.summary.*figure.figure).has_value(); };
+    if (figure.optional && std::none_of(rows.begin(), rows.end(), has)) continue;
     columns.push_back(figure_column(rows, figure));
     if (figure.figure != &MethodSummary::delta_nll) continue;
     if (Column interval = interval_column(rows); !interval.cells.empty()) columns.push_back(interval);

@@ -63,6 +63,8 @@ Json to_json(const DocumentResult& document) {
           {"top1_agree", document.top1_agree},
           {"tokens_touched", document.tokens_touched},
           {"delta_nll_touched_sum", document.delta_nll_touched_sum},
+          {"tokens_long_range", document.tokens_long_range},
+          {"delta_nll_long_range_sum", document.delta_nll_long_range_sum},
           {"entries", to_json(document.overall)},
           {"entries_outside_window", to_json(document.outside_window)},
           {"entries_compressible", to_json(document.compressible)},
@@ -78,8 +80,11 @@ Json to_json(const DocumentResult& document) {
           {"forced_evictions", document.forced_evictions},
           {"seconds", document.seconds},
           {"block_tokens", document.block_tokens},
+          {"nll_blocks", document.nll_blocks},
           {"delta_nll_blocks", document.delta_blocks},
           {"kl_blocks", document.kl_blocks},
+          {"long_range_block_tokens", document.long_range_block_tokens},
+          {"delta_nll_long_range_blocks", document.long_range_delta_blocks},
           {"delta_p_squared_sum", document.delta_p_squared_sum},
           {"token_nll", document.token_nll ? to_json(*document.token_nll) : Json(nullptr)},
           {"token_kl",
@@ -141,6 +146,11 @@ Json summary_row(const MethodResult& method, const MethodSummary& s) {
           {"tokens_scored", count_or_null(s.tokens_scored)},
           {"tokens_touched", count_or_null(s.tokens_touched)},
           {"delta_nll_touched", or_null(s.delta_nll_touched)},
+          {"long_range_tokens", count_or_null(s.long_range_tokens)},
+          {"delta_nll_long_range", or_null(s.delta_nll_long_range)},
+          {"delta_nll_long_range_ci95", to_json(s.delta_nll_long_range_ci95)},
+          {"long_range_ci_method", or_null(s.long_range_ci_method)},
+          {"long_range_control_family", method.control_family},
           {"evictions", count_or_null(s.evictions)},
           {"forced_evictions", count_or_null(s.forced_evictions)},
           {"tokens_per_second", or_null(s.tokens_per_second)},
@@ -161,16 +171,47 @@ Json detailed_row(const MethodResult& method, const MethodSummary& summary) {
   row["documents"] = Json::array();
   for (const DocumentResult& document : method.documents) row["documents"].push_back(to_json(document));
   row["seed_results"] = Json::array();
-  for (const MethodResult& run : method.seed_results)
-    row["seed_results"].push_back(detailed_row(run, summarise(run)));
+  for (size_t i = 0; i < method.seed_results.size(); ++i) {
+    const MethodResult& run = method.seed_results[i];
+    // The seeds of a row that failed as a whole have no summaries yet.
+    row["seed_results"].push_back(
+        detailed_row(run, i < summary.seeds.size() ? summary.seeds[i] : summarise(run)));
+  }
   return row;
 }
 
-Json whole(const ComparisonResult& result, Json (*row)(const MethodResult&, const MethodSummary&)) {
-  Json json = {
-      {"config", result.config}, {"environment", result.environment}, {"interrupted", result.interrupted}};
+// Why there are no long-range tokens.
+std::string long_range_note(const LongRangeControl& control) {
+  if (control.tokens_chosen > 0) return "";
+  if (control.longest_document <= control.kept) {
+    return "no document is longer than the " + std::to_string(control.kept) +
+           " tokens that the control keeps, so it loses nothing";
+  }
+  return "no scored token loses that much under the control";
+}
+
+Json to_json(const LongRangeControl& control) {
+  const auto mean = [](double sum, int64_t count) {
+    return count > 0 ? Json(sum / static_cast<double>(count)) : Json(nullptr);
+  };
+  const std::string note = long_range_note(control);
+  return {{"recipe", control.recipe},
+          {"more_than_nats", control.loss},
+          {"tokens_scored", control.tokens_scored},
+          {"tokens", control.tokens_chosen},
+          {"delta_nll", mean(control.delta_nll_sum, control.tokens_scored)},
+          {"delta_nll_long_range", mean(control.delta_nll_long_range_sum, control.tokens_chosen)},
+          {"note", note.empty() ? Json(nullptr) : Json(note)}};
+}
+
+Json whole(const ComparisonResult& result, const std::vector<MethodSummary>& summaries,
+           Json (*row)(const MethodResult&, const MethodSummary&)) {
+  Json json = {{"config", result.config},
+               {"environment", result.environment},
+               {"interrupted", result.interrupted},
+               {"partial", result.partial},
+               {"long_range_control", result.long_range ? to_json(*result.long_range) : Json(nullptr)}};
   json["methods"] = Json::array();
-  const std::vector<MethodSummary> summaries = summarise_all(result);
   for (size_t i = 0; i < summaries.size(); ++i)
     json["methods"].push_back(row(result.methods[i], summaries[i]));
   return json;
@@ -185,15 +226,16 @@ std::string text_of(const Json& json, int indent) {
 }  // namespace
 
 Json comparison_summary_json(const ComparisonResult& result) {
-  return whole(result, summary_row);
+  return whole(result, summarise_all(result), summary_row);
 }
 Json detailed_results_json(const ComparisonResult& result) {
-  return whole(result, detailed_row);
+  return whole(result, summarise_all(result), detailed_row);
 }
 
 void write_comparison(const ComparisonResult& result, const std::filesystem::path& folder) {
-  write_atomically(folder / "detailed_results.json", text_of(detailed_results_json(result), -1));
-  write_atomically(folder / "comparison_summary.json", text_of(comparison_summary_json(result), 2));
+  const std::vector<MethodSummary> summaries = summarise_all(result);
+  write_atomically(folder / "detailed_results.json", text_of(whole(result, summaries, detailed_row), -1));
+  write_atomically(folder / "comparison_summary.json", text_of(whole(result, summaries, summary_row), 2));
 }
 
 }  // namespace kvlab

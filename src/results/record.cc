@@ -62,6 +62,7 @@ MethodResult merge_seeds(std::vector<MethodResult> runs) {
   merged.non_causal = runs[0].non_causal;
   merged.match = runs[0].match;
   merged.reference = runs[0].reference;
+  merged.control_family = runs[0].control_family;
   for (const MethodResult& run : runs) {
     if (run.status == Status::kOk) continue;
     merged.status = run.status;

@@ -63,6 +63,8 @@ struct DocumentResult {
   int64_t top1_agree = 0;
   int64_t tokens_touched = 0;  // scored tokens whose attention saw a compressed cache
   double delta_nll_touched_sum = 0;
+  int64_t tokens_long_range = 0;  // scored tokens that the control run chose (LongRangeControl)
+  double delta_nll_long_range_sum = 0;
   EntryCount overall;
   EntryCount outside_window;  // outside the last --sliding_window_size tokens, the same for all rows
   EntryCount compressible;    // the same with the sinks left out on both sides
@@ -78,11 +80,17 @@ struct DocumentResult {
   int64_t forced_evictions = 0;
   double seconds = 0;                           // scoring
   std::optional<std::vector<float>> token_nll;  // every scored token's loss, only when asked for
-  // Every kBlockTokens scored tokens: how many (the last block may have fewer) and their sums. Empty for the
-  // baseline, which is paired with nothing; so is token_kl.
+  // Every kBlockTokens scored tokens: how many (the last block may have fewer) and their losses. Two runs
+  // over the same tokens are compared by these.
   std::vector<int64_t> block_tokens;
+  std::vector<double> nll_blocks;
+  // The same blocks' differences. Empty for the baseline, which is paired with nothing; so is token_kl.
   std::vector<double> delta_blocks, kl_blocks;
-  std::vector<float> token_kl;     // every scored token's; written only together with token_nll
+  std::vector<int64_t> long_range_block_tokens;  // how many of the block were chosen; empty where none was
+  std::vector<double> long_range_delta_blocks;
+  // Every scored token's: 4 bytes a token and run in memory, since percentiles need them all. Written only
+  // together with token_nll.
+  std::vector<float> token_kl;
   double delta_p_squared_sum = 0;  // Σ (p_own(token) − p_base(token))²
   std::vector<std::string> notes;
 };
@@ -112,11 +120,25 @@ struct MethodResult {
   bool non_causal = false;  // knows the future: a bound, not a method
   std::optional<MatchRecord> match;
   bool reference = false;          // a baseline or a noise floor: nothing to test
+  bool control_family = false;     // evicts as the control of the long-range tokens does, by recency alone
   std::vector<std::string> notes;  // what a reader of this row has to know
   std::vector<DocumentResult> documents;
   // Not empty: this row is the mean of these runs, which differ in their seed only, and has no documents of
   // its own.
   std::vector<MethodResult> seed_results;
+};
+
+// The run that chose the long-range tokens: those that lose much when only the sinks and the newest tokens
+// are kept. Sums over the finished documents; its own figures are the measure of how much there was to lose.
+struct LongRangeControl {
+  std::string recipe;
+  double loss = 0;  // nats: tokens that lose more against the baseline were chosen
+  int64_t tokens_scored = 0;
+  int64_t tokens_chosen = 0;
+  double delta_nll_sum = 0;             // the control's, over the scored tokens
+  double delta_nll_long_range_sum = 0;  // over the chosen ones
+  int64_t longest_document = 0;         // tokens; up to what the control keeps, there is nothing to lose
+  int64_t kept = 0;                     // tokens that the control keeps
 };
 
 struct ComparisonResult {
@@ -125,6 +147,9 @@ struct ComparisonResult {
   std::vector<MethodResult> methods;  // the baseline first, then the noise floor, then the methods
   std::optional<double> margin;       // of the verdicts: 0.01 allows a perplexity 1 % higher
   bool interrupted = false;           // documents hold only what all rows finished
+  // Saved on the way: intervals, p-values, verdicts and percentiles, whose cost grows with the run, are null.
+  bool partial = false;
+  std::optional<LongRangeControl> long_range;  // none: not asked for, or nothing but baselines
 };
 
 // What a method can be expected to do; the recipe knows.

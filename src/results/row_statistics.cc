@@ -9,71 +9,83 @@ namespace kvlab {
 
 namespace {
 
+using Counts = std::vector<int64_t> DocumentResult::*;
 using Blocks = std::vector<double> DocumentResult::*;
 
-// A row's documents with what they sum to, whole and in blocks.
-struct Sums {
-  std::vector<TokenSum> documents;
-  std::vector<std::vector<TokenSum>> blocks;
-};
-
-void add_run(const MethodResult& run, Blocks blocks, double weight, Sums& sums) {
-  sums.documents.resize(run.documents.size());
-  sums.blocks.resize(run.documents.size());
+void add_run(const MethodResult& run, Counts counts, Blocks blocks, double weight, BlockSums& sums) {
+  sums.resize(run.documents.size());
   for (size_t d = 0; d < run.documents.size(); ++d) {
     const DocumentResult& document = run.documents[d];
-    sums.blocks[d].resize(document.block_tokens.size());
-    for (size_t b = 0; b < document.block_tokens.size(); ++b) {
-      const TokenSum part{weight * static_cast<double>(document.block_tokens[b]),
-                          weight * (document.*blocks)[b]};
-      for (TokenSum* sum : {&sums.blocks[d][b], &sums.documents[d]}) {
-        sum->tokens += part.tokens;
-        sum->sum += part.sum;
-      }
+    const std::vector<double>& values = document.*blocks;
+    KVLAB_CHECK(values.empty() || values.size() == (document.*counts).size());
+    sums[d].resize(values.size());
+    for (size_t b = 0; b < values.size(); ++b) {
+      sums[d][b].tokens += weight * static_cast<double>((document.*counts)[b]);
+      sums[d][b].sum += weight * values[b];
     }
   }
 }
 
-// The average over the row's runs, without documents that score nothing.
-Sums sums_of(const MethodResult& row, Blocks blocks) {
-  Sums sums;
+// The average over the row's runs.
+BlockSums sums_of(const MethodResult& row, Counts counts, Blocks blocks) {
+  BlockSums sums;
   if (row.seed_results.empty()) {
-    add_run(row, blocks, 1, sums);
-  } else {
-    const double weight = 1.0 / static_cast<double>(row.seed_results.size());
-    for (const MethodResult& run : row.seed_results) {
-      KVLAB_CHECK(run.documents.size() == row.seed_results[0].documents.size());
-      add_run(run, blocks, weight, sums);
-    }
+    add_run(row, counts, blocks, 1, sums);
+    return sums;
   }
-  std::erase_if(sums.documents, [](const TokenSum& sum) { return sum.tokens == 0; });
-  std::erase_if(sums.blocks, [](const std::vector<TokenSum>& list) { return list.empty(); });
+  const double weight = 1.0 / static_cast<double>(row.seed_results.size());
+  for (const MethodResult& run : row.seed_results) {
+    KVLAB_CHECK(run.documents.size() == row.seed_results[0].documents.size());
+    add_run(run, counts, blocks, weight, sums);
+  }
   return sums;
 }
 
-bool enough_blocks(const Sums& sums) {
-  int64_t blocks = 0;
-  for (const auto& list : sums.blocks) {
-    // Its share of the chance would be missing: a single block has nothing to be exchanged with.
-    if (list.size() < 2) return false;
-    blocks += static_cast<int64_t>(list.size());
+TokenSum total(const std::vector<TokenSum>& blocks) {
+  TokenSum sum;
+  for (const TokenSum& block : blocks) {
+    sum.tokens += block.tokens;
+    sum.sum += block.sum;
   }
-  return blocks >= kLeastBlocks;
+  return sum;
+}
+
+bool enough_blocks(const BlockSums& documents) {
+  int64_t with_tokens = 0;
+  for (const auto& blocks : documents) {
+    // Its share of the chance would be missing: a single block has nothing to be exchanged with.
+    if (blocks.size() < 2) return false;
+    with_tokens +=
+        std::count_if(blocks.begin(), blocks.end(), [](const TokenSum& block) { return block.tokens > 0; });
+  }
+  return with_tokens >= kLeastBlocks;
 }
 
 }  // namespace
 
-std::optional<RowIntervals> row_intervals(const MethodResult& row) {
-  const Sums delta = sums_of(row, &DocumentResult::delta_blocks);
-  const Sums kl = sums_of(row, &DocumentResult::kl_blocks);
-  const auto documents = static_cast<int64_t>(delta.documents.size());
-  if (documents >= kDocumentsForT) {
-    return RowIntervals{t_inference(delta.documents), t_inference(kl.documents).ci95,
-                        "t over " + std::to_string(documents) + " documents"};
+std::optional<PairedInference> paired_inference(BlockSums documents) {
+  std::erase_if(documents, [](const std::vector<TokenSum>& blocks) { return total(blocks).tokens == 0; });
+  const auto count = static_cast<int64_t>(documents.size());
+  if (count >= kDocumentsForT) {
+    std::vector<TokenSum> whole;
+    for (const auto& blocks : documents) whole.push_back(total(blocks));
+    return PairedInference{t_inference(whole), "t over " + std::to_string(count) + " documents"};
   }
-  if (!enough_blocks(delta)) return std::nullopt;
-  return RowIntervals{bootstrap_inference(delta.blocks), bootstrap_inference(kl.blocks).ci95,
-                      "block bootstrap within these documents"};
+  if (!enough_blocks(documents)) return std::nullopt;
+  return PairedInference{bootstrap_inference(documents), "block bootstrap within these documents"};
+}
+
+std::optional<RowIntervals> row_intervals(const MethodResult& row) {
+  using D = DocumentResult;
+  const auto delta = paired_inference(sums_of(row, &D::block_tokens, &D::delta_blocks));
+  if (!delta) return std::nullopt;
+  const auto kl = paired_inference(sums_of(row, &D::block_tokens, &D::kl_blocks));
+  return RowIntervals{delta->inference, kl->inference.ci95, delta->method};
+}
+
+std::optional<PairedInference> long_range_inference(const MethodResult& row) {
+  using D = DocumentResult;
+  return paired_inference(sums_of(row, &D::long_range_block_tokens, &D::long_range_delta_blocks));
 }
 
 std::optional<TokenDistribution> token_distribution(const MethodResult& run) {

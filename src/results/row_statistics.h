@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "results/record.h"
 #include "results/statistics.h"
@@ -15,16 +16,32 @@ constexpr int64_t kDocumentsForT = 10;
 // document at 1024 tokens has as many.
 constexpr int64_t kLeastBlocks = 8;
 
-struct RowIntervals {
-  Inference delta_nll;
-  Interval kl_ci95;
+// What documents sum to in their blocks, in order: of one row's differences from the baseline, or of the
+// differences between two rows.
+using BlockSums = std::vector<std::vector<TokenSum>>;
+
+struct PairedInference {
+  Inference inference;
   std::string method;  // "t over 12 documents" or "block bootstrap within these documents"
 };
 
-// Nothing for the baseline and for too little data: fewer than ten documents and fewer than eight blocks, or
-// a document of a single block. The runs of several seeds saw the same tokens: their sums per document and
-// block are averaged first, and the interval is that of the average over these seeds.
+// Documents without a token are left out. Nothing for too little data: fewer than ten documents and fewer
+// than eight blocks with tokens, or a document of a single block.
+std::optional<PairedInference> paired_inference(BlockSums documents);
+
+struct RowIntervals {
+  Inference delta_nll;
+  Interval kl_ci95;
+  std::string method;  // of paired_inference()
+};
+
+// Nothing for the baseline and for too little data (paired_inference()). The runs of several seeds saw the
+// same tokens: their sums per document and block are averaged first, and the interval is that of the average
+// over these seeds.
 std::optional<RowIntervals> row_intervals(const MethodResult& row);
+
+// The same of ΔNLL on the long-range tokens.
+std::optional<PairedInference> long_range_inference(const MethodResult& row);
 
 // Over the scored tokens of one run.
 struct TokenDistribution {

@@ -47,6 +47,28 @@ size_t draw(uint64_t seed, uint64_t& counter, size_t count) {
   return static_cast<size_t>((mix64(seed ^ mix64(counter++)) >> 32) * count >> 32);
 }
 
+// Every document with as many blocks as it has, drawn from its own.
+TokenSum resampled(std::span<const std::vector<TokenSum>> documents, uint64_t seed, uint64_t& counter) {
+  TokenSum total;
+  for (const std::vector<TokenSum>& blocks : documents) {
+    for (size_t i = 0; i < blocks.size(); ++i) {
+      const TokenSum& block = blocks[draw(seed, counter, blocks.size())];
+      total.tokens += block.tokens;
+      total.sum += block.sum;
+    }
+  }
+  return total;
+}
+
+bool any_tokens(std::span<const std::vector<TokenSum>> documents) {
+  for (const std::vector<TokenSum>& blocks : documents) {
+    for (const TokenSum& block : blocks) {
+      if (block.tokens > 0) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 double incomplete_beta(double a, double b, double x) {
@@ -109,20 +131,13 @@ Inference t_inference(std::span<const TokenSum> documents) {
 
 Inference bootstrap_inference(std::span<const std::vector<TokenSum>> documents, int resamples,
                               uint64_t seed) {
-  KVLAB_CHECK(resamples > 0);
+  KVLAB_CHECK(resamples > 0 && any_tokens(documents));
   std::vector<double> means;
   uint64_t counter = 0;
   int not_above = 0, not_below = 0;
   for (int b = 0; b < resamples; ++b) {
-    TokenSum total;
-    for (const std::vector<TokenSum>& blocks : documents) {
-      for (size_t i = 0; i < blocks.size(); ++i) {
-        const TokenSum& block = blocks[draw(seed, counter, blocks.size())];
-        total.tokens += block.tokens;
-        total.sum += block.sum;
-      }
-    }
-    KVLAB_CHECK(total.tokens > 0);
+    TokenSum total = resampled(documents, seed, counter);
+    while (total.tokens == 0) total = resampled(documents, seed, counter);
     means.push_back(total.sum / total.tokens);
     not_above += means.back() <= 0;
     not_below += means.back() >= 0;

@@ -55,7 +55,8 @@ Inference t_inference(std::span<const TokenSum> documents);
 // its place and has its blocks drawn with replacement from its own (a stratified block bootstrap; Efron and
 // Tibshirani 1993, chapters 8 and 13), so the interval speaks of these documents only. The p-value is 2 ·
 // min(share of means <= 0, share >= 0), each count and B one higher (Davison and Hinkley 1997, section 4.2),
-// at most 1. The same seed gives the same result, on every machine.
+// at most 1. The same seed gives the same result, on every machine. Blocks may be empty (of chosen tokens,
+// say), though not all; a resample without a token has no mean and is drawn again.
 constexpr int kBootstrapResamples = 2000;
 constexpr uint64_t kBootstrapSeed = 20240607;
 Inference bootstrap_inference(std::span<const std::vector<TokenSum>> documents,

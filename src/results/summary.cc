@@ -33,6 +33,8 @@ DocumentResult add_up(const std::vector<DocumentResult>& documents) {
     sum.top1_agree += document.top1_agree;
     sum.tokens_touched += document.tokens_touched;
     sum.delta_nll_touched_sum += document.delta_nll_touched_sum;
+    sum.tokens_long_range += document.tokens_long_range;
+    sum.delta_nll_long_range_sum += document.delta_nll_long_range_sum;
     sum.overall += document.overall;
     sum.outside_window += document.outside_window;
     sum.compressible += document.compressible;
@@ -64,6 +66,8 @@ void set_quality(MethodSummary& summary, const DocumentResult& sum, bool inert) 
   summary.delta_ppl_percent = 100 * std::expm1(*summary.delta_nll);
   summary.delta_ppl = -*summary.ppl * std::expm1(-*summary.delta_nll);
   summary.delta_nll_touched = ratio(sum.delta_nll_touched_sum, static_cast<double>(sum.tokens_touched));
+  summary.delta_nll_long_range =
+      ratio(sum.delta_nll_long_range_sum, static_cast<double>(sum.tokens_long_range));
 }
 
 void set_cost(MethodSummary& summary, const DocumentResult& sum, size_t documents) {
@@ -79,6 +83,7 @@ void set_cost(MethodSummary& summary, const DocumentResult& sum, size_t document
   summary.kv_bytes_baseline = static_cast<double>(sum.kv_bytes_baseline) / count;
   summary.tokens_scored = static_cast<double>(sum.tokens_scored);
   summary.tokens_touched = static_cast<double>(sum.tokens_touched);
+  summary.long_range_tokens = static_cast<double>(sum.tokens_long_range);
   summary.evictions = static_cast<double>(sum.evictions);
   summary.forced_evictions = static_cast<double>(sum.forced_evictions);
   summary.tokens_per_second = ratio(static_cast<double>(sum.tokens), sum.seconds);
@@ -101,10 +106,10 @@ std::pair<Figure, Figure> over_runs(const std::vector<MethodSummary>& runs, Figu
   return {mean, count > 1 ? Figure(std::sqrt(squares / (count - 1))) : std::nullopt};
 }
 
-MethodSummary summarise_runs(const std::vector<MethodResult>& runs) {
+MethodSummary summarise_runs(const std::vector<MethodResult>& runs, Figures figures) {
   using S = MethodSummary;
   std::vector<MethodSummary> summaries;
-  for (const MethodResult& run : runs) summaries.push_back(summarise(run));
+  for (const MethodResult& run : runs) summaries.push_back(summarise(run, figures));
   MethodSummary mean;
   for (Figure S::*figure : {&S::kl_mean,
                             &S::top1_agreement,
@@ -121,6 +126,8 @@ MethodSummary summarise_runs(const std::vector<MethodResult>& runs) {
                             &S::tokens_scored,
                             &S::tokens_touched,
                             &S::delta_nll_touched,
+                            &S::long_range_tokens,
+                            &S::delta_nll_long_range,
                             &S::kl_median,
                             &S::kl_p90,
                             &S::kl_p95,
@@ -139,6 +146,7 @@ MethodSummary summarise_runs(const std::vector<MethodResult>& runs) {
   std::tie(mean.delta_ppl, mean.delta_ppl_spread) = over_runs(summaries, &S::delta_ppl);
   std::tie(mean.delta_ppl_percent, mean.delta_ppl_percent_spread) =
       over_runs(summaries, &S::delta_ppl_percent);
+  mean.seeds = std::move(summaries);
   return mean;
 }
 
@@ -146,20 +154,24 @@ MethodSummary summarise_runs(const std::vector<MethodResult>& runs) {
 void clear_deltas(MethodSummary& summary) {
   using S = MethodSummary;
   for (Figure S::*figure :
-       {&S::delta_nll, &S::delta_ppl, &S::delta_ppl_percent, &S::delta_nll_touched, &S::delta_nll_spread,
-        &S::delta_ppl_spread, &S::delta_ppl_percent_spread, &S::kl_median, &S::kl_p90, &S::kl_p95, &S::kl_p99,
-        &S::kl_p999, &S::kl_max, &S::rms_delta_p}) {
+       {&S::delta_nll, &S::delta_ppl, &S::delta_ppl_percent, &S::delta_nll_touched, &S::delta_nll_long_range,
+        &S::delta_nll_spread, &S::delta_ppl_spread, &S::delta_ppl_percent_spread, &S::kl_median, &S::kl_p90,
+        &S::kl_p95, &S::kl_p99, &S::kl_p999, &S::kl_max, &S::rms_delta_p}) {
     (summary.*figure).reset();
   }
 }
 
 void set_intervals(MethodSummary& summary, const MethodResult& row) {
-  const std::optional<RowIntervals> intervals = row_intervals(row);
-  if (!intervals) return;
-  summary.delta_nll_ci95 = intervals->delta_nll.ci95;
-  summary.delta_nll_p = intervals->delta_nll.p;
-  summary.kl_ci95 = intervals->kl_ci95;
-  summary.ci_method = intervals->method;
+  if (const std::optional<RowIntervals> intervals = row_intervals(row)) {
+    summary.delta_nll_ci95 = intervals->delta_nll.ci95;
+    summary.delta_nll_p = intervals->delta_nll.p;
+    summary.kl_ci95 = intervals->kl_ci95;
+    summary.ci_method = intervals->method;
+  }
+  if (const std::optional<PairedInference> chosen = long_range_inference(row)) {
+    summary.delta_nll_long_range_ci95 = chosen->inference.ci95;
+    summary.long_range_ci_method = chosen->method;
+  }
 }
 
 void set_distribution(MethodSummary& summary, const MethodResult& run) {
@@ -189,17 +201,17 @@ void set_gaps(const ComparisonResult& result, std::vector<MethodSummary>& summar
 
 }  // namespace
 
-MethodSummary summarise(const MethodResult& result) {
+MethodSummary summarise(const MethodResult& result, Figures figures) {
   MethodSummary summary;
   if (result.status == Status::kSkipped || result.status == Status::kFailed ||
       result.status == Status::kInfeasible) {
     return summary;
   }
   if (!result.seed_results.empty()) {
-    summary = summarise_runs(result.seed_results);
+    summary = summarise_runs(result.seed_results, figures);
     if (result.status == Status::kInert) {
       clear_deltas(summary);
-    } else {
+    } else if (figures == Figures::kAll) {
       set_intervals(summary, result);
     }
     return summary;
@@ -209,7 +221,7 @@ MethodSummary summarise(const MethodResult& result) {
   set_quality(summary, sum, result.status == Status::kInert);
   set_cost(summary, sum, result.documents.size());
   if (result.effective_window) summary.effective_window = static_cast<double>(*result.effective_window);
-  if (result.status == Status::kInert) return summary;
+  if (result.status == Status::kInert || figures == Figures::kSums) return summary;
   set_intervals(summary, result);
   set_distribution(summary, result);
   return summary;
@@ -219,7 +231,8 @@ std::vector<MethodSummary> summarise_all(const ComparisonResult& result) {
   std::vector<MethodSummary> summaries;
   std::vector<std::optional<double>> p;
   for (const MethodResult& row : result.methods) {
-    summaries.push_back(summarise(row));
+    summaries.push_back(summarise(row, result.partial ? Figures::kSums : Figures::kAll));
+    if (!result.long_range) summaries.back().long_range_tokens.reset();
     const bool acted = row.status == Status::kOk || row.status == Status::kFallback;
     p.push_back(acted && !row.reference && !row.non_causal ? summaries.back().delta_nll_p : std::nullopt);
     if (result.margin && !row.reference && summaries.back().delta_nll_ci95)

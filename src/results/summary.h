@@ -33,7 +33,9 @@ struct MethodSummary {
   std::optional<double> kv_bytes_baseline;  // mean over documents: the dense cache
   std::optional<double> tokens_scored;
   std::optional<double> tokens_touched;
-  std::optional<double> delta_nll_touched;  // mean over the touched tokens
+  std::optional<double> delta_nll_touched;     // mean over the touched tokens
+  std::optional<double> long_range_tokens;     // chosen by the control run; null without one
+  std::optional<double> delta_nll_long_range;  // mean over them
   std::optional<double> evictions;
   std::optional<double> forced_evictions;
   std::optional<double> tokens_per_second;  // scoring speed, not deployment speed
@@ -48,20 +50,27 @@ struct MethodSummary {
   std::optional<Interval> delta_nll_ci95, kl_ci95;
   std::optional<std::string> ci_method;
   std::optional<double> delta_nll_p;  // two-sided, of delta_nll = 0, unadjusted
+  std::optional<Interval> delta_nll_long_range_ci95;
+  std::optional<std::string> long_range_ci_method;
   // Over the scored tokens; null for the baseline and INERT rows.
   std::optional<double> kl_median, kl_p90, kl_p95, kl_p99, kl_p999, kl_max, rms_delta_p;
   // What only a whole comparison knows (summarise_all).
   std::optional<double> p_holm;         // delta_nll_p adjusted for the number of methods
   std::optional<double> gap_to_oracle;  // delta_nll minus the oracle's, where a row knows the future
   std::optional<std::string> verdict;   // against the margin: PASS, FAIL or INCONCLUSIVE
+  std::vector<MethodSummary> seeds;     // of a row of several seeds, one each
 };
+
+// Which figures to compute: those that are sums, whose cost is that of adding up documents, or all.
+enum class Figures { kSums, kAll };
 
 // Rows that were skipped or failed have no figures: a part of the documents compares with nothing. For a row
 // of several seeds every figure is the mean over them.
-MethodSummary summarise(const MethodResult& result);
+MethodSummary summarise(const MethodResult& result, Figures figures = Figures::kAll);
 
 // All rows, with Holm's adjustment over the methods that acted (status OK or FALLBACK) and, where the
-// comparison has a margin, verdicts. The baselines and noise floors are not tested.
+// comparison has a margin, verdicts. The baselines and noise floors are not tested. A partial comparison gets
+// sums only, and long_range_tokens is null in one without a control run.
 std::vector<MethodSummary> summarise_all(const ComparisonResult& result);
 
 // How many times smaller the cache is than the dense one.

@@ -115,15 +115,37 @@ std::vector<int32_t> ByteBpe::encode(std::string_view text, bool parse_special) 
   require_utf8(text);
   Encoding state(merges_);
   state.ids.reserve(text.size() / 3);
+  encode_pieces(added_.split(text, parse_special), state);
+  return std::move(state.ids);
+}
+
+std::vector<int32_t> ByteBpe::encode_parts(std::span<const TextPart> parts) const {
+  std::vector<AddedTokens::Piece> pieces;
+  std::deque<std::string> joined;  // ordinary text that runs on from part to part
+  for (const TextPart& part : parts) {
+    require_utf8(part.text);
+    for (const AddedTokens::Piece& piece : added_.split(part.text, part.parse_special)) {
+      if (piece.id < 0 && !pieces.empty() && pieces.back().id < 0) {
+        pieces.back().text = joined.emplace_back(std::string(pieces.back().text).append(piece.text));
+      } else {
+        pieces.push_back(piece);
+      }
+    }
+  }
+  Encoding state(merges_);
+  encode_pieces(pieces, state);
+  return std::move(state.ids);
+}
+
+void ByteBpe::encode_pieces(std::span<const AddedTokens::Piece> pieces, Encoding& state) const {
   const Splitter::Take take = [&](std::string_view word) { encode_word(word, state); };
-  for (const AddedTokens::Piece& piece : added_.split(text, parse_special)) {
+  for (const AddedTokens::Piece& piece : pieces) {
     if (piece.id >= 0) {
       state.ids.push_back(piece.id);
     } else {
       splitter_->split(piece.text, state.made, take);
     }
   }
-  return std::move(state.ids);
 }
 
 void ByteBpe::encode_word(std::string_view word, Encoding& state) const {

@@ -37,6 +37,7 @@ class ByteBpe : public Tokenizer {
   explicit ByteBpe(ByteBpeParts parts);
 
   std::vector<int32_t> encode(std::string_view text, bool parse_special) const override;
+  std::vector<int32_t> encode_parts(std::span<const TextPart> parts) const override;
   std::string decode(const std::vector<int32_t>& ids, bool special) const override;
   int vocab_size() const override { return static_cast<int>(parts_.tokens.size()); }
   int bos() const override { return parts_.bos; }
@@ -49,6 +50,7 @@ class ByteBpe : public Tokenizer {
   struct Encoding;  // the state of one call of encode()
   void read_merges();
   void tokens_to_bytes();
+  void encode_pieces(std::span<const AddedTokens::Piece> pieces, Encoding& state) const;
   void encode_word(std::string_view word, Encoding& state) const;
   void append_symbols(std::string_view word, std::vector<int32_t>& symbols) const;
 

@@ -5,8 +5,6 @@
 namespace kvlab {
 namespace {
 
-using nlohmann::json;
-
 // One entry of the "decoder" section.
 struct DecodeStep {
   enum class Kind { kReplace, kBytes, kFuse, kStrip } kind;
@@ -15,50 +13,54 @@ struct DecodeStep {
   size_t stop = 0;       // and at the end
 };
 
-DecodeStep read_replace(const json& section) {
-  const auto text = section.at("pattern").find("String");
-  if (text == section.at("pattern").end()) {
-    throw UserError("a decoder of type Replace is supported with a String pattern only");
-  }
-  DecodeStep step{DecodeStep::Kind::kReplace, text->get<std::string>(),
-                  section.at("content").get<std::string>()};
-  if (step.from.empty()) throw UserError("the decoder replaces an empty text");
-  return step;
+DecodeStep read_replace(const JsonSettings& section) {
+  const auto text = section.needed_object("pattern").text("String");
+  if (!text) throw UserError("a decoder of type Replace is supported with a String pattern only");
+  if (text->empty()) throw UserError("the decoder replaces an empty text");
+  return {DecodeStep::Kind::kReplace, *text, section.needed_text("content")};
 }
 
-DecodeStep read_strip(const json& section) {
-  DecodeStep step{DecodeStep::Kind::kStrip, section.at("content").get<std::string>(), ""};
-  step.start = section.at("start").get<size_t>();
-  step.stop = section.at("stop").get<size_t>();
+DecodeStep read_strip(const JsonSettings& section) {
+  constexpr int64_t kMost = 1 << 20;
+  DecodeStep step{DecodeStep::Kind::kStrip, section.needed_text("content"), ""};
+  step.start = static_cast<size_t>(section.needed_integer("start", 0, kMost));
+  step.stop = static_cast<size_t>(section.needed_integer("stop", 0, kMost));
   if (step.from.empty()) throw UserError("the decoder strips an empty text");
   return step;
 }
 
-std::vector<DecodeStep> read_decoder(const json& section) {
-  if (section.at("type") != "Sequence") return read_decoder({{"type", "Sequence"}, {"decoders", {section}}});
+DecodeStep read_step(const JsonSettings& section) {
+  const std::string type = section.needed_text("type");
+  if (type == "Replace") return read_replace(section);
+  if (type == "ByteFallback") return {DecodeStep::Kind::kBytes, "", ""};
+  if (type == "Fuse") return {DecodeStep::Kind::kFuse, "", ""};
+  if (type == "Strip") return read_strip(section);
+  throw UserError("decoder \"" + type +
+                  "\" is not supported here (known: Replace, ByteFallback, Fuse, Strip)");
+}
+
+std::vector<DecodeStep> read_decoder(const JsonSettings& section) {
+  if (section.needed_text("type") != "Sequence") return {read_step(section)};
   std::vector<DecodeStep> steps;
-  for (const json& part : section.at("decoders")) {
-    const auto type = part.at("type").get<std::string>();
-    if (type == "Replace") {
-      steps.push_back(read_replace(part));
-    } else if (type == "ByteFallback") {
-      steps.push_back({DecodeStep::Kind::kBytes, "", ""});
-    } else if (type == "Fuse") {
-      steps.push_back({DecodeStep::Kind::kFuse, "", ""});
-    } else if (type == "Strip") {
-      steps.push_back(read_strip(part));
-    } else {
-      throw UserError("decoder \"" + type +
-                      "\" is not supported here (known: Replace, ByteFallback, Fuse, Strip)");
-    }
-  }
+  for (const JsonSettings& part : section.objects("decoders")) steps.push_back(read_step(part));
   return steps;
 }
 
-void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-    text.replace(at, from.size(), to);
+[[noreturn]] void refuse_growth(size_t most) {
+  throw UserError("the decoder's replacements make more than " + std::to_string(most) +
+                  " bytes of this text; tokenizer.json is damaged");
+}
+
+// Refuses a result of more than `most` bytes.
+void replace_all(std::string& text, const DecodeStep& step, size_t most) {
+  std::string result;
+  size_t done = 0;
+  for (size_t at = text.find(step.from); at != std::string::npos; at = text.find(step.from, done)) {
+    result.append(text, done, at - done).append(step.to);
+    done = at + step.from.size();
+    if (result.size() > most) refuse_growth(most);
   }
+  text = std::move(result.append(text, done));
 }
 
 // "<0x0A>" becomes the byte 10.
@@ -72,9 +74,10 @@ void token_to_byte(std::string& token) {
 }
 
 void strip(std::string& text, const DecodeStep& step) {
-  for (size_t i = 0; i < step.start && text.starts_with(step.from); ++i) text.erase(0, step.from.size());
-  for (size_t i = 0; i < step.stop && text.ends_with(step.from); ++i)
-    text.resize(text.size() - step.from.size());
+  std::string_view left = text;
+  for (size_t i = 0; i < step.start && left.starts_with(step.from); ++i) left.remove_prefix(step.from.size());
+  for (size_t i = 0; i < step.stop && left.ends_with(step.from); ++i) left.remove_suffix(step.from.size());
+  text = std::string(left);
 }
 
 std::string join(const std::vector<std::string>& parts) {
@@ -83,14 +86,24 @@ std::string join(const std::vector<std::string>& parts) {
   return all;
 }
 
-void apply(const DecodeStep& step, std::vector<std::string>& parts) {
+// Refuses a result of more than `most` bytes.
+void apply(const DecodeStep& step, std::vector<std::string>& parts, size_t most) {
   using Kind = DecodeStep::Kind;
   if (step.kind == Kind::kFuse) parts = {join(parts)};
+  size_t size = 0;
   for (std::string& part : parts) {
-    if (step.kind == Kind::kReplace) replace_all(part, step.from, step.to);
+    if (step.kind == Kind::kReplace) replace_all(part, step, most);
     if (step.kind == Kind::kBytes) token_to_byte(part);
     if (step.kind == Kind::kStrip) strip(part, step);
+    if ((size += part.size()) > most) refuse_growth(most);
   }
+}
+
+// A few replacements that each double a text would fill the memory, so there is an end to growth.
+void apply_all(const std::vector<DecodeStep>& steps, std::vector<std::string>& parts) {
+  constexpr size_t kMostGrowth = 64, kAlwaysFine = 1 << 16;
+  const size_t most = kMostGrowth * join(parts).size() + kAlwaysFine;
+  for (const DecodeStep& step : steps) apply(step, parts, most);
 }
 
 class FallbackBpe : public Tokenizer {
@@ -105,13 +118,15 @@ class FallbackBpe : public Tokenizer {
     throw UserError("encoding with byte-fallback BPE is not supported yet");
   }
 
+  std::vector<int32_t> encode_parts(std::span<const TextPart>) const override { return encode("", true); }
+
   std::string decode(const std::vector<int32_t>& ids, bool special) const override {
     std::vector<std::string> parts;
     for (const int32_t id : ids) {
       require_token(id, vocab_size());
       if (special || !is_special_[id]) parts.push_back(tokens_[id]);
     }
-    for (const DecodeStep& step : steps_) apply(step, parts);
+    apply_all(steps_, parts);
     return join(parts);
   }
 
@@ -133,10 +148,9 @@ class FallbackBpe : public Tokenizer {
 
 }  // namespace
 
-std::shared_ptr<const Tokenizer> make_fallback_bpe(const json& tokenizer, HfSettings settings) {
-  std::vector<std::string> tokens = read_vocabulary(tokenizer.at("model").at("vocab"), settings.added);
-  return std::make_shared<FallbackBpe>(std::move(tokens), read_decoder(tokenizer.at("decoder")),
-                                       std::move(settings));
+std::shared_ptr<const Tokenizer> make_fallback_bpe(std::vector<std::string> tokens,
+                                                   const JsonSettings& decoder, HfSettings settings) {
+  return std::make_shared<FallbackBpe>(std::move(tokens), read_decoder(decoder), std::move(settings));
 }
 
 }  // namespace kvlab

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "format/json_reader.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/splitter.h"
 #include "tokenizer/tokenizer.h"
@@ -16,10 +17,11 @@ std::shared_ptr<const Tokenizer> open_gguf_tokenizer(const std::string& path);
 
 std::shared_ptr<const Tokenizer> open_hf_tokenizer(const std::string& folder);
 
-// Below: pieces of tokenizer.json. They throw UserError, or a JSON exception, without the file's name.
+// Below: pieces of tokenizer.json. They throw UserError, with the file's name where a value is not as
+// expected.
 
-// The cuts that a "pre_tokenizer" section asks for.
-SplitSteps read_pre_tokenizer(const nlohmann::json& section);
+// The cuts that the section "pre_tokenizer" asks for.
+SplitSteps read_pre_tokenizer(const JsonSettings& tokenizer);
 
 // What tokenizer.json and tokenizer_config.json say besides the model.
 struct HfSettings {
@@ -30,10 +32,11 @@ struct HfSettings {
   std::string chat_template;
 };
 
-// Tokens of a "vocab" section by id, together with the added ones.
+// Tokens of a "vocab" section, an object, by id, together with the added ones.
 std::vector<std::string> read_vocabulary(const nlohmann::json& vocab, const std::vector<AddedToken>& added);
 
 // A BPE over characters with byte fallback, as SentencePiece trains it. It decodes only.
-std::shared_ptr<const Tokenizer> make_fallback_bpe(const nlohmann::json& tokenizer, HfSettings settings);
+std::shared_ptr<const Tokenizer> make_fallback_bpe(std::vector<std::string> tokens,
+                                                   const JsonSettings& decoder, HfSettings settings);
 
 }  // namespace kvlab

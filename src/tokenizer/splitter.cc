@@ -61,8 +61,10 @@ struct Splitter::Cutter {
     const std::string pattern = spell_out_white_space(step.pattern);
     int error = 0;
     PCRE2_SIZE offset = 0;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP,
-                         &error, &offset, nullptr);
+    // \C would cut within a character, and what is cut must stay UTF-8.
+    constexpr uint32_t kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C;
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), kOptions, &error,
+                         &offset, nullptr);
     if (code == nullptr) {
       throw UserError("the pattern \"" + step.pattern + "\" is not understood: " + pcre_message(error));
     }

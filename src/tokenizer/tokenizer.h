@@ -3,11 +3,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace kvlab {
+
+// A piece of a text; special tokens written in it become their ids only where `parse_special` is set.
+struct TextPart {
+  std::string text;
+  bool parse_special = true;
+};
 
 class Tokenizer {
  public:
@@ -16,6 +23,9 @@ class Tokenizer {
   // `parse_special` is set, as Hugging Face tokenizers do. Text must be valid UTF-8 (UserError with the byte
   // offset).
   virtual std::vector<int32_t> encode(std::string_view text, bool parse_special = true) const = 0;
+  // Ids of the parts as one text: words run on across their borders, but no special token does, so that text
+  // from outside can be set into a template without bringing special tokens in. Errors as encode().
+  virtual std::vector<int32_t> encode_parts(std::span<const TextPart> parts) const = 0;
   // The bytes of the ids; special tokens are written out when `special` is set, else left out.
   virtual std::string decode(const std::vector<int32_t>& ids, bool special = true) const = 0;
   virtual int vocab_size() const = 0;

@@ -99,11 +99,23 @@ TEST_F(HeadBudgetsTest, MistakesWithTheModelAndTheMethod) {
       AllOf(HasSubstr(path_), HasSubstr("'keep' has shape [2, 3]"), HasSubstr("expected [2, 2] or [2]")));
   EXPECT_THAT(refusal(R"({"keep": [0.5, 0.5, 0.5]})"), HasSubstr("has shape [3]"));
   EXPECT_THAT(refusal(R"({"keep": [[0.5, 0.5], [0.5, 0.25]]})", "tova"),
-              AllOf(HasSubstr(path_), HasSubstr("layer 1 gives head 1 another budget than head 0")));
+              AllOf(HasSubstr(path_), HasSubstr("those of layer 1 have different budgets")));
   EXPECT_EQ(refusal(R"({"keep": [[0.5, 0.5], [0.25, 0.25]]})", "tova"), "");
   EXPECT_THAT(refusal(R"({"size": [[50, 50], [12, 50]]})", "knorm", ",window=16"),
               AllOf(HasSubstr("size=12"), HasSubstr("layer 1, head 0"), HasSubstr("below sinks + window")));
   EXPECT_THAT(refusal(R"({"keep": [0.5, 0.5]})", "knorm", ",keep=0.5"), HasSubstr("two budgets"));
+}
+
+TEST_F(HeadBudgetsTest, AMethodOfAllHeadsTakesOverNoUnevenContext) {
+  const auto refusal_of = [&](const std::string& json) {
+    const std::string path = folder_.write("b.json", json).string();
+    const std::string recipe =
+        "two_phase(context=streaming_llm(budget=\"" + path + "\"),decode=tova(keep=0.5))";
+    return testing::error_text([&] { make_method(resolve_recipe(recipe, {}), kShape); });
+  };
+  EXPECT_THAT(refusal_of(R"({"keep": [[0.5, 0.5], [0.5, 0.25]]})"),
+              HasSubstr("tova keeps the same entries in all KV heads of a layer"));
+  EXPECT_EQ(refusal_of(R"({"keep": [0.5, 0.25]})"), "");
 }
 
 }  // namespace

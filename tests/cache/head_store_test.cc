@@ -153,6 +153,30 @@ TEST_P(HeadStoreTest, PositionsAreStoredOnlyWhereEntriesAreMissing) {
   EXPECT_EQ(pair.store.bytes().total(), 0);
 }
 
+TEST_P(HeadStoreTest, NarrowingForgetsTheLastFloatsOfThisStoreOnly) {
+  const int64_t start = allocated_bytes(Account::kCache);
+  {
+    Pair parent = make();
+    for (int i = 0; i < 37; ++i) append(parent);
+    remove_some(parent, 4);
+    for (int kept = 0; kept <= width(); ++kept) {
+      Pair fork = parent;
+      fork.store.narrow_state(kept);
+      EXPECT_EQ(fork.store.state_width(), kept);
+      EXPECT_EQ(fork.store.bytes().scores, int64_t{4} * kept * fork.store.size());
+      EXPECT_EQ(fork.store.allocated(), fork.store.bytes().total());
+      for (int slot = 0; slot < fork.store.size(); ++slot) {
+        EXPECT_EQ(fork.store.position(slot), parent.plain[slot].position);
+        for (int w = 0; w < kept; ++w) EXPECT_EQ(fork.store.state(w, slot), parent.plain[slot].state[w]);
+      }
+      expect_equal(parent);
+    }
+    parent.store.narrow_state(0);
+    EXPECT_EQ(parent.store.bytes().total(), allocated_bytes(Account::kCache) - start);
+  }
+  EXPECT_EQ(allocated_bytes(Account::kCache), start);
+}
+
 TEST_P(HeadStoreTest, SpansCoverTheLiveSlots) {
   Pair pair = make();
   for (int i = 0; i < 50; ++i) append(pair);

@@ -65,6 +65,9 @@ TEST(Recipe, SaysWhereItCannotBeRead) {
   EXPECT_THAT(refusal("knorm(=0.5)"), HasSubstr("column 7: expected a parameter's name"));
   EXPECT_THAT(refusal("knorm(keep=0.5,keep=0.6)"), HasSubstr("'keep' is given twice"));
   EXPECT_THAT(refusal("kvzap(model=\"abc)"), HasSubstr("a quote is not closed"));
+  EXPECT_THAT(refusal("kvzap(model=a\"b,c\"d)"),
+              HasSubstr("column 13: quotes may stand around a whole value"));
+  EXPECT_THAT(refusal("adakv(of=f(x=\"a\") b)"), HasSubstr("column 10: quotes may stand"));
   EXPECT_THAT(refusal("adakv(of=snapkv(keep=0.5)"), HasSubstr("expected ',' or ')'"));
   EXPECT_THAT(refusal("knorm{keep=1}"), HasSubstr("column 6: expected '+' or the end"));
 }
@@ -72,7 +75,8 @@ TEST(Recipe, SaysWhereItCannotBeRead) {
 TEST(Recipe, PrintsWhatItReads) {
   for (const std::string text :
        {"knorm", "h2o(size=512)", "adakv(of=snapkv(queries=32),keep=0.5)", "knorm(keep=0.5)+bf16",
-        "kvzap(model=/a/b-c.d,threshold=-6)", "kvzap(model=\"/a b/c,d(e\",threshold=-1e+30)"}) {
+        "kvzap(model=/a/b-c.d,threshold=-6)", "kvzap(model=\"/a b/c,d(e\",threshold=-1e+30)",
+        "adakv(of=kvzap(model=\"a) b\"))"}) {
     EXPECT_EQ(print_recipe(parse_recipe(text)), text);
   }
 }

@@ -68,6 +68,17 @@ TEST_F(CompareFlags, ThresholdsByMethodAndAsASweep) {
   }
 }
 
+TEST_F(CompareFlags, WarnsOfFlagsThatNoMethodTakes) {
+  const ProgramResult result = compare({"--methods", "knorm", "--threshold", "-5", "--thresholds",
+                                        R"({"random": 0.85})", "--kvzap_scorer_model", "nowhere"},
+                                       place_.documents("data.jsonl", {60}));
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_THAT(result.err,
+              HasSubstr("warning: --threshold -5 has no effect: no kvzap is among the methods\n"));
+  EXPECT_THAT(result.err, HasSubstr("warning: --thresholds: random 0.85 has no effect"));
+  EXPECT_THAT(result.err, HasSubstr("warning: --kvzap_scorer_model nowhere has no effect"));
+}
+
 TEST_F(CompareFlags, SpellingsOfMethodsInThresholds) {
   const std::string data = place_.documents("data.jsonl", {200});
   ASSERT_EQ(

@@ -51,6 +51,9 @@ TEST_F(CompareFiles, EveryRowHasTheKeysOfTheSummary) {
                                     "tokens_scored",
                                     "tokens_touched",
                                     "delta_nll_touched",
+                                    "long_range_tokens",
+                                    "delta_nll_long_range",
+                                    "delta_nll_long_range_ci95",
                                     "tokens_per_second",
                                     "forced_evictions"}));
   }
@@ -160,6 +163,43 @@ TEST_F(CompareFiles, MarginsThatAreNone) {
     EXPECT_EQ(result.exit_code, 2) << margin;
     EXPECT_THAT(result.err, HasSubstr("--margin")) << margin;
   }
+}
+
+TEST_F(CompareFiles, LongRangeLoss) {
+  const std::string data = place_.documents("data.jsonl", {300, 260});
+  const std::vector<std::string> methods = {"--methods", "knorm", "streaming_llm"};
+  const ProgramResult result = compare(methods, data);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("long-range ΔNLL"));
+  const json written = summary();
+  const json control = written.at("long_range_control");
+  EXPECT_EQ(control.at("recipe"), "streaming_llm(size=132,sinks=4,window=128,every=1)");
+  EXPECT_GT(control.at("tokens"), 0);
+  EXPECT_LT(control.at("tokens"), control.at("tokens_scored"));
+  EXPECT_EQ(written.at("partial"), false);
+  EXPECT_EQ(row(written, "Knorm").at("long_range_tokens"), control.at("tokens"));
+  EXPECT_EQ(row(written, "Knorm").at("long_range_control_family"), false);
+  EXPECT_EQ(row(written, "StreamingLLM").at("long_range_control_family"), true);
+  EXPECT_THAT(row(written, "StreamingLLM").at("notes").dump(), HasSubstr("speaks against it"));
+  double sum = 0;
+  const json knorm = row(details(), "Knorm");
+  for (const json& document : knorm.at("documents"))
+    sum += document.at("delta_nll_long_range_sum").get<double>();
+  EXPECT_NEAR(row(written, "Knorm").at("delta_nll_long_range").get<double>(),
+              sum / control.at("tokens").get<double>(), 1e-9);
+
+  std::vector<std::string> without = methods;
+  without.push_back("--no_long_range");
+  EXPECT_THAT(compare(without, data).out, ::testing::Not(HasSubstr("long-range")));
+  EXPECT_TRUE(summary().at("long_range_control").is_null());
+  EXPECT_EQ(row(summary(), "Knorm").at("nll"), row(written, "Knorm").at("nll"));
+}
+
+TEST_F(CompareFiles, LongRangeLossOfShortDocuments) {
+  const ProgramResult result = compare({"--methods", "knorm"}, place_.documents("data.jsonl", {100}));
+  EXPECT_THAT(result.out, ::testing::Not(HasSubstr("long-range")));
+  EXPECT_THAT(summary().at("long_range_control").at("note").get<std::string>(),
+              HasSubstr("no document is longer than the 132 tokens"));
 }
 
 TEST_F(CompareFiles, LossesOfTokensOnlyWhenAskedFor) {

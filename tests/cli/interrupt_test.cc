@@ -51,7 +51,7 @@ TEST_F(Interrupt, KeepsTheDocumentsThatAllRowsFinished) {
   program.interrupt();
   const ProgramResult result = program.wait();
   EXPECT_EQ(result.exit_code, 130) << result.err;
-  EXPECT_THAT(result.err, ::testing::HasSubstr("finished documents are kept"));
+  EXPECT_THAT(result.err, ::testing::HasSubstr("what is finished is kept"));
   const json detailed = details(), written = summary();
   EXPECT_EQ(written.at("interrupted"), true);
   EXPECT_EQ(detailed.at("interrupted"), true);

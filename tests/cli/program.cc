@@ -43,14 +43,14 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 }  // namespace
 
-Program::Program(const std::vector<std::string>& arguments) {
+Program::Program(const std::vector<std::string>& arguments, const std::string& input) {
   std::vector<std::string> words{KVLAB_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = child_environment(folder_);
   const std::string out = (folder_.path() / "out").string(), err = (folder_.path() / "err").string();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 0, input.c_str(), O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   const int error =
@@ -81,8 +81,8 @@ ProgramResult Program::wait() {
           folder_.read("err")};
 }
 
-ProgramResult run_kvlab(const std::vector<std::string>& arguments) {
-  return Program(arguments).wait();
+ProgramResult run_kvlab(const std::vector<std::string>& arguments, const std::string& input) {
+  return Program(arguments, input).wait();
 }
 
 TinyWorkplace::TinyWorkplace(const TinyModelOptions& options) {

@@ -17,16 +17,18 @@ struct ProgramResult {
   std::string out, err;
 };
 
-// A started program. Its output goes to files, so it never waits for a reader.
+// A started program. Its output goes to files, so it never waits for a reader. `input` is a file to read as
+// standard input.
 class Program {
  public:
-  explicit Program(const std::vector<std::string>& arguments);
+  explicit Program(const std::vector<std::string>& arguments, const std::string& input = "/dev/null");
   ~Program();  // ends it if it still runs
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
   bool running();
-  void interrupt();  // Ctrl-C
+  std::string output() const { return folder_.read("out"); }  // so far
+  void interrupt();                                           // Ctrl-C
   ProgramResult wait();
 
  private:
@@ -36,7 +38,7 @@ class Program {
   bool ended_ = false;
 };
 
-ProgramResult run_kvlab(const std::vector<std::string>& arguments);
+ProgramResult run_kvlab(const std::vector<std::string>& arguments, const std::string& input = "/dev/null");
 
 // A folder with a tiny model (vocabulary 96, context 512, no tokenizer) and a place for data and results.
 class TinyWorkplace {

@@ -93,6 +93,8 @@ TEST(List, JsonNamesEveryScorer) {
   const ProgramResult text = run_kvlab({"list"});
   for (const ScorerInfo* info : registry_scorers())
     EXPECT_THAT(text.out, HasSubstr("\n  " + info->name + " - "));
+  const std::string two_phase = list.at("two_phase").at("recipe");
+  EXPECT_THAT(text.out, HasSubstr("\n  " + two_phase + "\n"));
 }
 
 TEST(Info, SaysWhatAModelHolds) {

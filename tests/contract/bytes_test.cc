@@ -14,6 +14,7 @@ using testing::method_of;
 using testing::random_tokens;
 using testing::streaming_recipes;
 using testing::tiny_model;
+using testing::two_phase_recipes;
 
 class BytesTest : public testing::OneThread {};
 
@@ -56,6 +57,8 @@ void expect_true_bytes(const std::string& recipe, DType type) {
     }
     session.end_context();
     EXPECT_EQ(session.cache().bytes().total(), now_allocated() - start);
+    session.extend(tokens);
+    EXPECT_EQ(session.cache().bytes().total(), now_allocated() - start) << "after the context";
     EXPECT_GE(session.cache().peak_bytes(), peak);
   }
   EXPECT_EQ(now_allocated(), start) << "the session is gone, its bytes are not";
@@ -64,6 +67,7 @@ void expect_true_bytes(const std::string& recipe, DType type) {
 TEST_F(BytesTest, AreWhatIsAllocated) {
   std::vector<std::string> recipes = streaming_recipes();
   for (const std::string& recipe : context_recipes(0.3)) recipes.push_back(recipe);
+  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
   recipes.push_back("none");
   for (const std::string& recipe : recipes) {
     expect_true_bytes(recipe, DType::kF32);
@@ -101,6 +105,37 @@ TEST_F(BytesTest, TheEndOfAContextFreesPages) {
     session.end_context();
     EXPECT_LT(now_allocated() - start - carried, before / 5);
   }
+}
+
+// Up to the end of the context entries carry what both scorers need, then what the streaming one does.
+TEST_F(BytesTest, TwoPhasesCarryTheContextsScoresUpToItsEnd) {
+  const std::vector<int32_t> tokens = random_tokens(100, 36);
+  struct Case {
+    const char *context, *decode;
+    int before, after;  // floats per entry, of both KV heads together
+  };
+  for (const Case& c :
+       {Case{"knorm(keep=0.5)", "h2o(keep=1)", 4, 2}, Case{"h2o(keep=0.5)", "knorm(keep=1)", 4, 2},
+        Case{"tova(keep=0.5)", "h2o(threshold=-1e30)", 5, 4}, Case{"none", "knorm(keep=1)", 2, 2},
+        Case{"tova(keep=0.5)", "tova(keep=1)", 2, 1}}) {
+    const std::string recipe = fmt::format("two_phase(context={},decode={})", c.context, c.decode);
+    SCOPED_TRACE(recipe);
+    Session session(tiny_model(), method_of(recipe), cache_options());
+    session.extend(tokens);
+    EXPECT_EQ(session.cache().bytes().scores, int64_t{100} * 3 * 4 * c.before);
+    session.end_context();
+    const int64_t left = std::string(c.context) == "none" ? 100 : 50;
+    EXPECT_EQ(session.cache().bytes().scores, left * 3 * 4 * c.after);
+  }
+  Session session(tiny_model(), method_of("two_phase(context=snapkv(keep=0.5),decode=none)"),
+                  cache_options());
+  Session votes(tiny_model(), method_of("two_phase(context=snapkv(keep=0.5),decode=knorm(keep=1))"),
+                cache_options());
+  session.extend(tokens);
+  votes.extend(tokens);
+  EXPECT_EQ(votes.cache().bytes().scores, session.cache().bytes().scores + 100 * 3 * 2 * 4);
+  votes.end_context();
+  EXPECT_EQ(votes.cache().bytes().scores, 50 * 3 * 2 * 4) << "the remembered queries are gone";
 }
 
 // Forks share what neither has changed.

@@ -16,6 +16,7 @@ using testing::method_of;
 using testing::random_tokens;
 using testing::streaming_recipes;
 using testing::tiny_model;
+using testing::two_phase_recipes;
 
 class CountingTest : public testing::OneThread {};
 
@@ -75,11 +76,12 @@ void expect_equal(const EntryCount& wanted, const EntryCount& got, const char* w
 
 // Evictions at which nothing unprotected was left, from the lives alone: an action was forced when no
 // unprotected entry outlived it.
-int64_t forced_in(const Policy& policy, const LifetimeRecord& lives) {
-  if (policy.threshold()) return 0;
+int64_t forced_in(const MethodSpec& spec, const LifetimeRecord& lives, int64_t context) {
   int64_t forced = 0;
   for (const auto& evict_at : lives.evict_at) {
     for (int64_t n = 1; n <= kTokens; ++n) {
+      const Policy& policy = spec.context && n <= context ? spec.context->policy : spec.policy;
+      if (policy.threshold()) continue;
       int64_t gone = 0, left = 0;
       for (int64_t j = 0; j < n; ++j) {
         if (policy.is_protected(j, n)) continue;
@@ -96,7 +98,7 @@ void expect_counts(const std::string& recipe, const RunOptions& options, int64_t
   SCOPED_TRACE(recipe);
   const TokenDocument text = document(41);
   const auto method = method_of(recipe);
-  const Policy& policy = method->spec.policy;
+  const MethodSpec& spec = method->spec;
   const DocumentRun run = run_document(tiny_model(), method, text, options);
   const Counted wanted = count(run.lifetimes, text, first_query);
   const DocumentResult& got = run.result;
@@ -109,7 +111,7 @@ void expect_counts(const std::string& recipe, const RunOptions& options, int64_t
   EXPECT_EQ(got.kv_bytes_baseline, kTokens * 3 * 2 * 2 * 16 * 4);
   EXPECT_EQ(got.kv_bytes,
             got.breakdown.payload + got.breakdown.positions + got.breakdown.scores + got.breakdown.slack);
-  EXPECT_EQ(got.forced_evictions, forced_in(policy, run.lifetimes));
+  EXPECT_EQ(got.forced_evictions, forced_in(spec, run.lifetimes, options.protocol.context));
   int64_t evictions = 0;
   for (const auto& evict_at : run.lifetimes.evict_at) {
     for (const int32_t n : evict_at) evictions += n <= kTokens;
@@ -119,8 +121,11 @@ void expect_counts(const std::string& recipe, const RunOptions& options, int64_t
   const int64_t outside = kTokens - options.common_window;
   expect_equal(kept_between(run.lifetimes, 0, kTokens), got.overall, "overall");
   expect_equal(kept_between(run.lifetimes, 0, outside), got.outside_window, "outside the window");
-  expect_equal(kept_between(run.lifetimes, policy.sinks, outside), got.compressible, "compressible");
-  const int64_t own = kTokens - (policy.budget ? policy.window_at(kTokens) : options.common_window);
+  const int64_t sinks = spec.context && !spec.context->dense()
+                            ? std::min(spec.context->policy.sinks, spec.policy.sinks)
+                            : spec.policy.sinks;
+  expect_equal(kept_between(run.lifetimes, sinks, outside), got.compressible, "compressible");
+  const int64_t own = kTokens - (spec.policy.budget ? spec.policy.window_at(kTokens) : options.common_window);
   expect_equal(kept_between(run.lifetimes, 0, own), got.outside_effective_window,
                "outside the method's window");
 }
@@ -143,7 +148,9 @@ TEST_F(CountingTest, StreamedDocuments) {
 }
 
 TEST_F(CountingTest, CompressedContexts) {
-  for (const std::string& recipe : context_recipes(0.3)) {
+  std::vector<std::string> recipes = context_recipes(0.3);
+  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
+  for (const std::string& recipe : recipes) {
     for (const int64_t extend : {0, 37}) {
       RunOptions options = options_with(extend);
       options.protocol = {Protocol::Kind::kPrefix, 90};

@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "base/random.h"
+#include "support/cache_scores.h"
 #include "support/tiny_model.h"
 
 namespace kvlab::testing {
@@ -19,24 +20,6 @@ namespace {
 TempFolder& folder() {
   static TempFolder instance;
   return instance;
-}
-
-// Uneven budgets, by KV head or by layer only.
-std::string budget_file(bool by_head) {
-  const std::filesystem::path path = folder().path() / (by_head ? "by_head.json" : "by_layer.json");
-  std::ofstream(path) << (by_head ? R"({"keep": [[0.2, 0.4], [0.45, 0.25], [0.3, 0.3]]})"
-                                  : R"({"keep": [0.2, 0.45, 0.3]})");
-  return path.string();
-}
-
-// The budgets' values under test: most of what is outside the window goes, but not all.
-std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
-  if (budget.threshold) return fmt::format("{}={}", budget.name, median_score(scorer));
-  // Scorers by weights may decide for all heads of a layer together, and then take no budgets by head.
-  if (budget.read)
-    return fmt::format("{}=\"{}\"", budget.name, budget_file(scorer.kind != ScorerKind::kWeights));
-  return budget.field.type == Field::Type::kInt ? fmt::format("{}=24", budget.name)
-                                                : fmt::format("{}=0.3", budget.name);
 }
 
 // Random scores of ten documents, for recipes of the external scorer.
@@ -56,37 +39,22 @@ std::string scores_file() {
   return path.string();
 }
 
-// Scores of a periodic scorer on an f32 cache from which nothing has gone: slots are in order of position.
-std::vector<float> periodic_scores(const KvCache& cache, int layer, int head) {
-  const HeadStore& store = cache.store(layer, head);
-  const int d = cache.method().shape.head_dim;
-  std::vector<float> k, v, scores(store.size());
-  for (int s = 0; s < store.size(); ++s) {
-    const auto* key = reinterpret_cast<const float*>(store.key(s));
-    const auto* value = reinterpret_cast<const float*>(store.value(s));
-    k.insert(k.end(), key, key + d);
-    v.insert(v.end(), value, value + d);
-  }
-  const std::vector<int32_t> positions = store.positions();
-  cache.method().periodic()->score({layer, cache.tokens(), cache.method().spec.policy.sinks, positions,
-                                    k.data(), v.data(), cache.queries(layer, head)},
-                                   scores.data());
-  return scores;
+// Uneven budgets, by KV head or by layer only.
+std::string budget_file(bool by_head) {
+  const std::filesystem::path path = folder().path() / (by_head ? "by_head.json" : "by_layer.json");
+  std::ofstream(path) << (by_head ? R"({"keep": [[0.2, 0.4], [0.45, 0.25], [0.3, 0.3]]})"
+                                  : R"({"keep": [0.2, 0.45, 0.3]})");
+  return path.string();
 }
 
-std::vector<float> scores_of(const KvCache& cache, int layer, int head) {
-  if (cache.method().periodic()) return periodic_scores(cache, layer, head);
-  const HeadStore& store = cache.store(layer, head);
-  const WeightsScorer* weights = cache.method().weights();
-  const int width = weights ? weights->state_width() : 1;
-  std::vector<float> state(static_cast<size_t>(width) * store.size()), scores(store.size());
-  for (int w = 0; w < width; ++w) {
-    for (int s = 0; s < store.size(); ++s)
-      state[static_cast<size_t>(w) * store.size() + s] = store.state(w, s);
-  }
-  if (!weights) return state;
-  weights->score(state.data(), store.size(), store.positions(), cache.tokens(), scores.data());
-  return scores;
+// The budgets' values under test: most of what is outside the window goes, but not all.
+std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
+  if (budget.threshold) return fmt::format("{}={}", budget.name, median_score(scorer));
+  // Scorers by weights may decide for all heads of a layer together, and then take no budgets by head.
+  if (budget.read)
+    return fmt::format("{}=\"{}\"", budget.name, budget_file(scorer.kind != ScorerKind::kWeights));
+  return budget.field.type == Field::Type::kInt ? fmt::format("{}=24", budget.name)
+                                                : fmt::format("{}=0.3", budget.name);
 }
 
 }  // namespace
@@ -195,6 +163,27 @@ std::vector<std::string> context_recipes(double keep) {
   for (const ScorerInfo* scorer : online_scorers()) {
     recipes.push_back(fmt::format("{}(keep={},at=context{})", scorer->name, keep, needed_arguments(*scorer)));
   }
+  return recipes;
+}
+
+std::vector<std::string> two_phase_recipes() {
+  std::vector<std::string> recipes;
+  const auto add = [&](const std::string& context, const std::string& decode) {
+    recipes.push_back(fmt::format("two_phase(context={},decode={})", context, decode));
+  };
+  for (const ScorerInfo* scorer : online_scorers()) {
+    const std::string needed = needed_arguments(*scorer);
+    add(fmt::format("{}(keep=0.5{})", scorer->name, needed), "h2o(size=24,window=8)");
+    add("streaming_llm(keep=0.5)", fmt::format("{}(keep=0.3,window=8,every=7{})", scorer->name, needed));
+    add("none", fmt::format("{}(keep=0.3,window=8,every=3{})", scorer->name, needed));
+  }
+  add("h2o(keep=0.5)", "knorm(size=24,window=8)");
+  add("h2o(free_density=0.4)", "snapkv(keep=0.3,window=8,every=5)");
+  add("tova(keep=0.4)", "tova(size=24)");
+  add("tova(keep=0.4)", "expected_attention(keep=0.3,window=8,every=6)");
+  add("snapkv(keep=0.5)", "keydiff(keep=0.3,window=8,every=7)");
+  add("expected_attention(keep=0.5)", "snapkv(size=24,window=8,every=7)");
+  add("expected_attention(keep=0.5)", "random(keep=0.3)");
   return recipes;
 }
 

@@ -48,6 +48,9 @@ std::vector<const ScorerInfo*> online_scorers();
 std::vector<std::string> streaming_recipes(int64_t window = 8);
 // Every scorer with keep=`keep`, acting at the end of the context.
 std::vector<std::string> context_recipes(double keep);
+// Two phases: every scorer at the end of the context and every scorer from there on, kinds in all pairs, and
+// nothing done to the context. They act often enough for some hundred tokens.
+std::vector<std::string> two_phase_recipes();
 // A model= of random weights, or scores= of random scores: what a recipe of this scorer has to say to be
 // complete.
 // Gives "key=value" pieces with a comma in front of each.

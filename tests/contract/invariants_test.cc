@@ -27,6 +27,7 @@ using testing::streaming_recipes;
 using testing::ThreadCount;
 using testing::tiny_model;
 using testing::tiny_shape;
+using testing::two_phase_recipes;
 
 class ContractTest : public testing::OneThread {};
 
@@ -53,6 +54,24 @@ TEST_F(ContractTest, NeutralSettingsChangeNothing) {
       const Outcome own = run(method_of(recipe), tokens, plan);
       EXPECT_LT(largest_difference(dense.hidden, own.hidden), 1e-5 * scale_of(dense.hidden));
       EXPECT_EQ(own.counts.evictions, 0);
+      EXPECT_EQ(own.live, dense.live);
+    }
+  }
+}
+
+TEST_F(ContractTest, NeutralPhasesChangeNothing) {
+  const std::vector<int32_t> tokens = random_tokens(150, 21);
+  const Outcome dense = run(method_of("none"), tokens);
+  RunPlan plan;
+  plan.context = 100;
+  for (const ScorerInfo* scorer : online_scorers()) {
+    const std::string neutral = fmt::format("{}(keep=1{})", scorer->name, needed_arguments(*scorer));
+    for (const auto& [context, decode] :
+         {std::pair<std::string, std::string>{neutral, "h2o(keep=1)"}, {"h2o(keep=1)", neutral}}) {
+      const std::string recipe = fmt::format("two_phase(context={},decode={})", context, decode);
+      SCOPED_TRACE(recipe);
+      const Outcome own = run(method_of(recipe), tokens, plan);
+      EXPECT_LT(largest_difference(dense.hidden, own.hidden), 1e-5 * scale_of(dense.hidden));
       EXPECT_EQ(own.live, dense.live);
     }
   }
@@ -115,17 +134,20 @@ TEST_F(ContractTest, ThreadsHaveNoSay) {
   const std::vector<int32_t> tokens = random_tokens(200, 24);
   std::vector<std::string> recipes = streaming_recipes();
   recipes.push_back("none");
+  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
   for (const std::string& recipe : recipes) {
     SCOPED_TRACE(recipe);
     const auto method = method_of(recipe);
+    RunPlan plan;
+    if (method->spec.needs_context()) plan.context = 90;
     Outcome one, two;
     {
       const ThreadCount threads(1);
-      one = run(method, tokens);
+      one = run(method, tokens, plan);
     }
     {
       const ThreadCount threads(2);
-      two = run(method, tokens);
+      two = run(method, tokens, plan);
     }
     EXPECT_LT(largest_difference(one.hidden, two.hidden), 1e-5 * scale_of(one.hidden));
     EXPECT_EQ(one.live, two.live);
@@ -141,12 +163,15 @@ TEST_F(ContractTest, ShortDocumentsWork) {
     recipes.push_back(fmt::format("{}(size=1,sinks=0,window=0{})", scorer->name, needed_arguments(*scorer)));
   }
   for (const std::string& recipe : context_recipes(0.5)) recipes.push_back(recipe);
+  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
   for (const std::string& recipe : recipes) {
     for (const int count : {1, 2, 3}) {
       SCOPED_TRACE(fmt::format("{} on {} tokens", recipe, count));
+      const auto method = method_of(recipe);
       RunPlan plan;
-      if (recipe.find("at=context") != std::string::npos) plan.context = count;
-      const Outcome outcome = run(method_of(recipe), random_tokens(count, 25), plan);
+      if (method->spec.policy.at_context) plan.context = count;
+      if (method->spec.context) plan.context = 1;
+      const Outcome outcome = run(method, random_tokens(count, 25), plan);
       EXPECT_TRUE(std::isfinite(scale_of(outcome.hidden)));
       for (const auto& positions : outcome.live) EXPECT_LE(positions.size(), static_cast<size_t>(count));
     }

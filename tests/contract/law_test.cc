@@ -24,6 +24,7 @@ using testing::run;
 using testing::RunPlan;
 using testing::streaming_recipes;
 using testing::tiny_model;
+using testing::two_phase_recipes;
 
 class LawTest : public testing::OneThread {};
 
@@ -98,6 +99,13 @@ TEST_F(LawTest, AnySplitGivesTheSameResultAroundAContext) {
   expect_rare(total);
 }
 
+// 90 is a multiple of some recipes' pace and not of others'.
+TEST_F(LawTest, AnySplitGivesTheSameResultInTwoPhases) {
+  Differences total;
+  for (const std::string& recipe : two_phase_recipes()) expect_law(recipe, 90, total);
+  expect_rare(total);
+}
+
 // What the weights kernel did query by query, done again by the blocked kernel from the record alone.
 TEST_F(LawTest, TheKernelsAgree) {
   const std::vector<int32_t> tokens = random_tokens(kTokens, 12);
@@ -114,31 +122,51 @@ TEST_F(LawTest, TheKernelsAgree) {
   }
 }
 
+// The hidden states of tokens that a session is extended by; the context ends where it has to, between them.
+std::vector<float> extend_over(Session& session, std::span<const int32_t> tokens,
+                               std::optional<int64_t> context) {
+  std::vector<float> values;
+  const auto extend = [&](std::span<const int32_t> part) {
+    if (part.empty()) return;
+    const HiddenStates states = session.extend(part);
+    values.insert(values.end(), states.values.data(), states.row(states.rows));
+  };
+  size_t at = 0;
+  if (context && session.tokens() <= *context) {
+    at = static_cast<size_t>(*context - session.tokens());
+    if (at < tokens.size()) {
+      extend(tokens.first(at));
+      session.end_context();
+    } else {
+      at = 0;
+    }
+  }
+  extend(tokens.subspan(at));
+  return values;
+}
+
 // A fork at `at`, extended, against the same tokens in one session; the parent goes on as if nothing had
 // happened.
-void expect_fork(const std::string& recipe, int64_t at) {
+void expect_fork(const std::string& recipe, int64_t at, std::optional<int64_t> context = {}) {
   SCOPED_TRACE(fmt::format("{}, fork at {}", recipe, at));
   const auto method = method_of(recipe);
   const std::vector<int32_t> tokens = random_tokens(kTokens, 13), others = random_tokens(kTokens, 14);
   const auto past = std::span(tokens).first(at), rest = std::span(tokens).subspan(at);
   const auto other = std::span(others).first(kTokens - at);
-  const auto values = [](const HiddenStates& states) {
-    return std::vector<float>(states.values.data(), states.row(states.rows));
-  };
 
   Session alone(tiny_model(), method, cache_options());
-  alone.extend(past);
-  const std::vector<float> wanted = values(alone.extend(rest));
+  extend_over(alone, past, context);
+  const std::vector<float> wanted = extend_over(alone, rest, context);
 
   Session parent(tiny_model(), method, cache_options());
-  parent.extend(past);
+  extend_over(parent, past, context);
   const auto before = live_entries(parent.cache());
   const CacheBytes bytes = parent.cache().bytes();
   Session fork = parent.fork();
   Session stray = parent.fork();
-  stray.extend(other.first(1));
-  stray.extend(other.subspan(1));
-  EXPECT_EQ(values(fork.extend(rest)), wanted) << "the same blocks, so the same arithmetic";
+  extend_over(stray, other.first(1), context);
+  extend_over(stray, other.subspan(1), context);
+  EXPECT_EQ(extend_over(fork, rest, context), wanted) << "the same blocks, so the same arithmetic";
   EXPECT_EQ(live_entries(fork.cache()), live_entries(alone.cache()));
   EXPECT_EQ(fork.cache().lifetimes().evict_at, alone.cache().lifetimes().evict_at);
   EXPECT_EQ(fork.cache().evicted_at(), alone.cache().evicted_at());
@@ -147,7 +175,7 @@ void expect_fork(const std::string& recipe, int64_t at) {
   EXPECT_EQ(live_entries(parent.cache()), before);
   EXPECT_EQ(parent.cache().bytes().total(), bytes.total());
   EXPECT_EQ(parent.tokens(), at);
-  EXPECT_EQ(values(parent.extend(rest)), wanted) << "the parent saw its forks' tokens";
+  EXPECT_EQ(extend_over(parent, rest, context), wanted) << "the parent saw its forks' tokens";
   EXPECT_EQ(live_entries(parent.cache()), live_entries(alone.cache()));
 }
 
@@ -156,6 +184,9 @@ TEST_F(LawTest, AForkEqualsOneSession) {
     for (const int64_t at : {1, 16, 77}) expect_fork(recipe, at);
   }
   for (const int64_t at : {1, 16, 77}) expect_fork("none", at);
+  for (const std::string& recipe : two_phase_recipes()) {
+    for (const int64_t at : {16, 90, 110}) expect_fork(recipe, at, 90);
+  }
 }
 
 // The root of the mean square: in bf16 the kernels round differently by design, and a sharp softmax makes

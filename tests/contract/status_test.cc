@@ -41,9 +41,8 @@ std::vector<MethodResult> compare_recipes(const std::vector<std::string>& recipe
   std::vector<MethodResult>& rows = comparison.result.methods;
   // Baselines first: the one that counts, the noise floor, and another for methods that read attention
   // weights.
-  const bool by_weights = std::any_of(specs.begin(), specs.end(), [](const MethodSpec& spec) {
-    return spec.scorer && spec.scorer->kind == ScorerKind::kWeights;
-  });
+  const bool by_weights = std::any_of(specs.begin(), specs.end(),
+                                      [](const MethodSpec& spec) { return spec.uses(ScorerKind::kWeights); });
   const size_t baselines = by_weights ? 3 : 2;
   EXPECT_EQ(rows.size(), baselines + recipes.size());
   for (size_t r = 0; r < baselines; ++r) EXPECT_EQ(rows[r].status, Status::kOk) << rows[r].name;
@@ -114,6 +113,49 @@ TEST_F(StatusTest, RandomRunsOverSeveralSeeds) {
   CompareOptions three;
   three.seeds = 3;
   EXPECT_EQ(compare_recipes({"random(keep=0.5)"}, texts, three).at(0).seed_results.size(), 3u);
+}
+
+TEST_F(StatusTest, TwoPhases) {
+  const std::string recipe = "two_phase(context=knorm(keep=0.5),decode=h2o(size=24,window=8))";
+  const MethodResult streamed = compare_one(recipe, 80);
+  EXPECT_EQ(streamed.status, Status::kSkipped);
+  EXPECT_EQ(streamed.reason, compare_one("knorm(keep=0.5,at=context)", 80).reason);
+  CompareOptions prefix;
+  prefix.run.protocol = {Protocol::Kind::kPrefix, 50};
+  const auto status = [&](const std::string& text) {
+    return compare_recipes({text}, documents(1, 80), prefix).at(0).status;
+  };
+  EXPECT_EQ(status(recipe), Status::kOk);
+  EXPECT_EQ(status("two_phase(context=none,decode=knorm(threshold=0,window=77))"), Status::kOk);
+  EXPECT_EQ(status("two_phase(context=none,decode=knorm(threshold=0,window=80))"), Status::kInert);
+  EXPECT_EQ(status("two_phase(context=knorm(keep=1),decode=h2o(keep=1))"), Status::kNeutral);
+  EXPECT_EQ(status("two_phase(context=none,decode=h2o(keep=1))"), Status::kNeutral);
+  EXPECT_EQ(status("two_phase(context=knorm(keep=1),decode=h2o(size=24))"), Status::kOk);
+  EXPECT_EQ(status("two_phase(context=streaming_llm(window=20),decode=h2o(size=24,sinks=4,window=20))"),
+            Status::kFallback);
+  EXPECT_EQ(status("two_phase(context=streaming_llm(window=20),decode=streaming_llm(window=20))"),
+            Status::kOk);
+  EXPECT_EQ(status("two_phase(context=kvzap(threshold=-6),decode=h2o(size=24))"), Status::kSkipped);
+}
+
+TEST_F(StatusTest, TwoPhasesRunOverSeeds) {
+  CompareOptions prefix;
+  prefix.run.protocol = {Protocol::Kind::kPrefix, 50};
+  prefix.seeds = 3;
+  const auto rows = compare_recipes({"two_phase(context=random(keep=0.5),decode=streaming_llm(size=24))",
+                                     "two_phase(context=knorm(keep=0.5),decode=random(keep=0.4))",
+                                     "two_phase(context=random(keep=0.5,seed=2),decode=h2o(size=24))"},
+                                    documents(1, 80), prefix);
+  for (const size_t r : {0, 1}) {
+    ASSERT_EQ(rows[r].seed_results.size(), 3u) << r;
+    std::set<double> losses;
+    for (const MethodResult& run : rows[r].seed_results) losses.insert(run.documents.at(0).nll_sum);
+    EXPECT_EQ(losses.size(), 3u) << "seeds that change nothing";
+    EXPECT_EQ(rows[r].seed_results[2].seed, 2);
+  }
+  EXPECT_EQ(rows[2].seed_results.size(), 0u);
+  EXPECT_EQ(rows[2].seed, 2);
+  EXPECT_EQ(rows[2].every, 1);
 }
 
 TEST_F(StatusTest, SkippedWithoutAScorer) {

@@ -89,7 +89,7 @@ std::vector<int32_t> plain_plan(const std::vector<std::vector<double>>& weights)
 TEST_F(HindsightTest, TheOracleEvictsWhatTheFutureAttendsToLeast) {
   const int n = 60;
   const std::vector<int32_t> tokens = random_tokens(n, 5);
-  const auto oracle = method_of("oracle(keep=0.5)");
+  const auto oracle = method_of("oracle(keep=0.5,value_norm=no)");
   const ModelShape& shape = oracle->shape;
   const auto record = plan_lifetimes_ahead(tiny_model(), oracle, tokens, {}, cache_options());
   const int layer = 1;
@@ -106,6 +106,15 @@ TEST_F(HindsightTest, TheOracleEvictsWhatTheFutureAttendsToLeast) {
     EXPECT_LE(different, 2) << "head " << head;
     EXPECT_EQ(std::count(planned.begin(), planned.end(), kNever), n / 2);
   }
+}
+
+TEST_F(HindsightTest, TheLengthOfTheValueCounts) {
+  const std::vector<int32_t> tokens = random_tokens(60, 5);
+  const auto plan = [&](const char* recipe) {
+    return plan_lifetimes_ahead(tiny_model(), method_of(recipe), tokens, {}, cache_options())->evict_at;
+  };
+  EXPECT_EQ(plan("oracle(keep=0.5)"), plan("oracle(keep=0.5,value_norm=yes)"));
+  EXPECT_NE(plan("oracle(keep=0.5)"), plan("oracle(keep=0.5,value_norm=no)"));
 }
 
 TokenDocument document_of(std::vector<int32_t> tokens) {
@@ -150,6 +159,8 @@ TEST_F(HindsightTest, AtTheEndOfAContextItActsOnce) {
 
 TEST_F(HindsightTest, ASessionAloneCannotKnowTheFuture) {
   EXPECT_THROW(Session(tiny_model(), method_of("oracle(keep=0.5)"), cache_options()), UserError);
+  EXPECT_THROW(method_of("two_phase(context=oracle,decode=knorm)"), UserError);
+  EXPECT_THROW(method_of("two_phase(context=knorm,decode=oracle)"), UserError);
 }
 
 }  // namespace

@@ -81,6 +81,8 @@ TEST(Documents, SaysWhereTheJsonIsBad) {
   EXPECT_THAT(refusal("d.jsonl", std::string("{\"text\0\": 1}", 12)), HasSubstr("bad JSON"));
   EXPECT_LT(refusal("d.jsonl", "{\"text\": \"" + std::string(100000, 'x')).size(), 400u);
   EXPECT_THAT(refusal("d.jsonl", std::string(200000, '[')), HasSubstr("bad JSON"));
+  EXPECT_THAT(refusal("d.jsonl", R"({"text": "a", "score": 1e999})"),
+              HasSubstr("d.jsonl:1: bad JSON: number overflow"));
 }
 
 TEST(Documents, RefusesOtherJson) {

@@ -92,11 +92,15 @@ TEST_F(MatchTest, InfeasibleWhereProtectionAloneIsMore) {
   EXPECT_FALSE(match("streaming_llm(size=140,window=128)", 0.4, slice).record.feasible);
 }
 
-TEST_F(MatchTest, WithoutABudgetNothingMoves) {
-  const MatchedMethod found = match("none", 0.4, documents({60}));
-  EXPECT_TRUE(found.record.feasible);
-  EXPECT_EQ(found.record.variable, "");
-  EXPECT_NE(found.record.reason, "");
+TEST_F(MatchTest, WithoutASingleBudgetNothingMoves) {
+  for (const std::string recipe : {"none", "two_phase(context=knorm(keep=0.5),decode=h2o(keep=0.5))"}) {
+    SCOPED_TRACE(recipe);
+    const MatchedMethod found = match(recipe, 0.4, documents({60}));
+    EXPECT_TRUE(found.record.feasible);
+    EXPECT_EQ(found.record.variable, "");
+    EXPECT_NE(found.record.reason, "");
+    EXPECT_EQ(found.spec.recipe, resolve_recipe(recipe, {}).recipe);
+  }
 }
 
 TEST(Calibration, TheSliceIsNotComparedOn) {

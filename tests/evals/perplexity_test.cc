@@ -230,6 +230,29 @@ TEST_F(PerplexityTest, SweepsMethodsWithoutABudgetOnly) {
   EXPECT_FALSE(once[1].spec.policy.at_context);
 }
 
+TEST_F(PerplexityTest, SweepsTwoPhases) {
+  const auto methods = sweep({"two_phase(context=knorm,decode=h2o)", "two_phase(context=knorm,decode=none)",
+                              "two_phase(context=knorm(keep=0.25),decode=h2o(keep=0.5))"},
+                             true, {0.25, 0.5});
+  ASSERT_EQ(methods.size(), 5u);
+  EXPECT_EQ(methods[0].ratio, std::optional<double>(0.25));
+  EXPECT_EQ(methods[1].ratio, std::optional<double>(0.5));
+  EXPECT_TRUE(methods[0].spec.context) << "a schedule of its own";
+  EXPECT_TRUE(methods[2].spec.policy.at_context);
+  EXPECT_FALSE(methods[4].ratio.has_value()) << "two ratios are none";
+
+  WindowOptions prefix;
+  prefix.protocol = WindowProtocol::kPrefix;
+  prefix.context = 40;
+  const std::vector<TokenDocument> text = {random_document(70, 12)};
+  const PerplexityRow acted = measure({methods[0]}, text, prefix).rows.at(1);
+  EXPECT_EQ(acted.result.status, Status::kOk);
+  EXPECT_EQ(acted.result.every, 1);
+  const PerplexityRow without = measure({methods[0]}, text, chunks_of(32)).rows.at(1);
+  EXPECT_EQ(without.result.status, Status::kInert);
+  EXPECT_EQ(without.result.notes, measure({methods[2]}, text, chunks_of(32)).rows.at(1).result.notes);
+}
+
 TEST_F(PerplexityTest, SkipsLearnedScorersWithoutAModel) {
   const PerplexityResult result = measure(sweep({"kvzap"}), {random_document(64, 10)}, chunks_of(32));
   EXPECT_EQ(result.rows[1].result.status, Status::kSkipped);

@@ -74,6 +74,25 @@ TEST(Table, IntervalsAndVerdicts) {
   EXPECT_THAT(render_table(result, {.format = TableFormat::kCsv}), HasSubstr(",FAIL,1500000,"));
 }
 
+TEST(Table, LongRangeLossWithTheControlsFamilyMarked) {
+  ComparisonResult result = sample_comparison();
+  EXPECT_THAT(render_table(result, {}), Not(HasSubstr("long-range"))) << "no token was chosen";
+  for (MethodResult& row : result.methods) {
+    for (DocumentResult& document : row.documents) {
+      document.tokens_long_range = 40;
+      document.delta_nll_long_range_sum = row.name == "Baseline" ? 0 : 50;
+    }
+  }
+  result.methods.push_back(result.methods[1]);
+  result.methods[1].control_family = true;
+  const std::vector<std::string> lines = lines_of(render_table(result, {}));
+  EXPECT_THAT(lines[0], HasSubstr("long-range ΔNLL"));
+  EXPECT_THAT(lines[3], HasSubstr("+1.250*"));
+  EXPECT_THAT(lines[6], HasSubstr("+1.250 "));
+  EXPECT_EQ(column_of(lines[3], ".250*"), column_of(lines[6], ".250 ")) << "the mark moves no point";
+  EXPECT_THAT(lines_of(render_table(result, {.format = TableFormat::kCsv}))[2], HasSubstr(",1.25,"));
+}
+
 TEST(Table, LegendHasOneLinePerFlaggedRow) {
   ComparisonResult result = sample_comparison();
   result.methods[1].notes = {"every=128", "approximation"};

@@ -41,6 +41,11 @@ TEST(ComparisonJson, EveryRowHasEveryKey) {
                             "tokens_scored",
                             "tokens_touched",
                             "delta_nll_touched",
+                            "long_range_tokens",
+                            "delta_nll_long_range",
+                            "delta_nll_long_range_ci95",
+                            "long_range_ci_method",
+                            "long_range_control_family",
                             "tokens_per_second",
                             "forced_evictions"}) {
       EXPECT_TRUE(row.contains(key)) << key;
@@ -64,6 +69,26 @@ TEST(ComparisonJson, DetailsHoldDocumentsAndTokenLosses) {
   EXPECT_TRUE(details["methods"][0]["documents"][0]["token_nll"].is_null());
   EXPECT_EQ(details["methods"][2]["seed_results"].size(), 2u);
   EXPECT_EQ(details["methods"][2]["seed_results"][1]["documents"].size(), 1u);
+}
+
+TEST(ComparisonJson, ControlOfTheLongRangeTokens) {
+  ComparisonResult result = sample_comparison();
+  EXPECT_TRUE(comparison_summary_json(result)["long_range_control"].is_null());
+  EXPECT_TRUE(comparison_summary_json(result)["methods"][1]["long_range_tokens"].is_null());
+  result.long_range = LongRangeControl{"streaming_llm(size=132)", 0.5, 1000, 40, 125, 60, 1024, 132};
+  ordered_json control = comparison_summary_json(result)["long_range_control"];
+  EXPECT_EQ(control["tokens"], 40);
+  EXPECT_EQ(control["delta_nll"], 0.125);
+  EXPECT_EQ(control["delta_nll_long_range"], 1.5);
+  EXPECT_TRUE(control["note"].is_null());
+  EXPECT_EQ(comparison_summary_json(result)["methods"][1]["long_range_tokens"], 0);
+  result.long_range->tokens_chosen = 0;
+  control = detailed_results_json(result)["long_range_control"];
+  EXPECT_TRUE(control["delta_nll_long_range"].is_null());
+  EXPECT_THAT(control["note"].get<std::string>(), testing::HasSubstr("no scored token loses that much"));
+  result.long_range->longest_document = 132;
+  control = detailed_results_json(result)["long_range_control"];
+  EXPECT_THAT(control["note"].get<std::string>(), testing::HasSubstr("no document is longer than the 132"));
 }
 
 TEST(ComparisonJson, WritesBothFilesAndNothingElse) {

@@ -74,6 +74,46 @@ TEST(RowIntervals, SeedsAreAveragedDocumentByDocument) {
   EXPECT_GT(row_intervals(one)->delta_nll.ci95.high, expected.high + 0.01);
 }
 
+// Every document's first and last block has `tokens` chosen tokens that lose 1 and 2 nats each.
+MethodResult with_long_range(int documents, int64_t tokens) {
+  MethodResult row = paired_method("x", documents, 0.1);
+  for (DocumentResult& document : row.documents) {
+    document.tokens_long_range = 2 * tokens;
+    document.delta_nll_long_range_sum = 3.0 * static_cast<double>(tokens);
+    document.long_range_block_tokens = {tokens, 0, tokens};
+    document.long_range_delta_blocks = {1.0 * static_cast<double>(tokens), 0,
+                                        2.0 * static_cast<double>(tokens)};
+  }
+  return row;
+}
+
+TEST(LongRangeInference, OfTheDocumentsThatHaveSuchTokens) {
+  MethodResult row = with_long_range(11, 5);
+  EXPECT_EQ(long_range_inference(row)->method, "t over 11 documents");
+  EXPECT_DOUBLE_EQ(*summarise(row).delta_nll_long_range, 1.5);
+  // Nothing was chosen in the last two: nine are left, and 18 blocks with tokens.
+  for (size_t d : {9, 10}) {
+    row.documents[d].tokens_long_range = 0;
+    row.documents[d].delta_nll_long_range_sum = 0;
+    row.documents[d].long_range_block_tokens.clear();
+    row.documents[d].long_range_delta_blocks.clear();
+  }
+  const PairedInference nine = long_range_inference(row).value();
+  EXPECT_EQ(nine.method, "block bootstrap within these documents");
+  EXPECT_LT(nine.inference.ci95.low, 1.5);
+  EXPECT_GT(nine.inference.ci95.high, 1.5);
+  EXPECT_EQ(row_intervals(row)->method, "t over 11 documents") << "ΔNLL has its own";
+  EXPECT_FALSE(long_range_inference(with_long_range(3, 5))) << "six blocks with tokens, of nine";
+}
+
+TEST(LongRangeInference, NoneOfInertRowsAndOfNoTokens) {
+  MethodResult row = with_long_range(12, 5);
+  row.status = Status::kInert;
+  EXPECT_FALSE(summarise(row).delta_nll_long_range || summarise(row).delta_nll_long_range_ci95);
+  EXPECT_FALSE(summarise(merge_seeds({row, row})).delta_nll_long_range);
+  EXPECT_FALSE(summarise(paired_method("x", 12, 0.1)).delta_nll_long_range) << "zero tokens have no mean";
+}
+
 TEST(TokenDistribution, OfAllDocumentsTogether) {
   const TokenDistribution tokens = token_distribution(paired_method("x", 2, 0.1)).value();
   EXPECT_EQ(tokens.kl_median, 0.5);
@@ -107,6 +147,23 @@ TEST(SummariseAll, AdjustsOverTheMethodsAndJudges) {
   EXPECT_EQ(*rows[3].verdict, "PASS");
   EXPECT_TRUE(rows[1].delta_nll_ci95) << "the noise floor shows its interval";
   EXPECT_FALSE(rows[4].delta_nll_ci95 || rows[4].kl_ci95 || rows[4].kl_max || rows[4].ci_method);
+}
+
+TEST(SummariseAll, APartialComparisonHasSumsOnly) {
+  ComparisonResult result = paired_comparison();
+  result.methods.push_back(merge_seeds({paired_method("a", 12, 0.1), paired_method("a", 12, 0.2)}));
+  result.margin = 0.02;
+  const std::vector<MethodSummary> whole = summarise_all(result);
+  result.partial = true;
+  const std::vector<MethodSummary> partial = summarise_all(result);
+  for (size_t i : {2, 6}) {
+    EXPECT_EQ(partial[i].delta_nll, whole[i].delta_nll);
+    EXPECT_EQ(partial[i].kl_mean, whole[i].kl_mean);
+    EXPECT_TRUE(whole[i].delta_nll_ci95 && whole[i].kl_p99 && whole[i].p_holm && whole[i].verdict);
+    EXPECT_FALSE(partial[i].delta_nll_ci95 || partial[i].kl_p99 || partial[i].p_holm || partial[i].verdict);
+  }
+  EXPECT_EQ(whole[6].seeds.size(), 2u);
+  EXPECT_EQ(comparison_summary_json(result)["partial"], true);
 }
 
 TEST(SummariseAll, JsonHasTheKeysInEveryRow) {

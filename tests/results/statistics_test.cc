@@ -141,6 +141,17 @@ TEST(Bootstrap, DifferencesBetweenDocumentsDoNotWidenIt) {
   EXPECT_NEAR(inference.p, 2.0 / 2001, 1e-12) << "no smaller than the resamples can tell";
 }
 
+// Blocks without tokens are part of the chance: of which blocks hold them, and how many.
+TEST(Bootstrap, EmptyBlocksAndResamplesWithoutATokenAreDrawnAgain) {
+  const std::vector<std::vector<TokenSum>> one_of_three = {{{0, 0}, {2, 3}, {0, 0}}};
+  const Interval always = bootstrap_inference(one_of_three).ci95;
+  EXPECT_EQ(always.low, 1.5);
+  EXPECT_EQ(always.high, 1.5);
+  const std::vector<std::vector<TokenSum>> some = {{{1, 0}, {0, 0}, {1, 1}, {0, 0}}};
+  EXPECT_EQ(bootstrap_inference(some).ci95.low, 0);
+  EXPECT_EQ(bootstrap_inference(some).ci95.high, 1);
+}
+
 TEST(Quantile, InterpolatesLinearly) {
   const std::vector<double> values = {1, 2, 4, 8, 16};
   EXPECT_EQ(quantile_of_sorted(values, 0), 1);

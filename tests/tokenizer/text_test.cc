@@ -83,6 +83,7 @@ TEST(Splitter, PrefixSpace) {
 
 TEST(Splitter, RefusesABrokenPattern) {
   EXPECT_NE(testing::user_error([] { cut({{"(a"}}, ""); }).find("\"(a\""), std::string::npos);
+  EXPECT_NE(testing::user_error([] { cut({{R"(\C)"}}, ""); }).find("not understood"), std::string::npos);
   EXPECT_EQ(cut({{"x*"}}, "axxé"), (Words{"a", "xx", "é"}));  // empty matches do not cut
 }
 

@@ -178,20 +178,61 @@ TEST(TokenizerJsonDamage, Sections) {
   damage([](json& t) { t = 5; });
 }
 
+TEST(TokenizerJsonDamage, SaysWhichValueIsWrong) {
+  EXPECT_NE(damage([](json& t) {
+              t["added_tokens"][0].erase("content");
+            }).find("'added_tokens[0].content' is missing"),
+            std::string::npos);
+  EXPECT_NE(damage([](json& t) {
+              t["added_tokens"][0]["special"] = "yes";
+            }).find("'added_tokens[0].special' is \"yes\" (expected true or false)"),
+            std::string::npos);
+  EXPECT_NE(damage([](json& t) { t["model"].erase("vocab"); }).find("'model.vocab' is missing"),
+            std::string::npos);
+  EXPECT_NE(damage([](json& t) {
+              t["model"]["merges"].push_back({1, 2});
+            }).find("pair of texts"),
+            std::string::npos);
+}
+
+// A small file must not take much memory, nor its nesting all of the stack.
+TEST(TokenizerJsonDamage, ClaimsThatAreTooLarge) {
+  EXPECT_NE(damage([](json& t) { t["model"]["vocab"]["far"] = 4000000; }).find("id 4000000, but there are"),
+            std::string::npos);
+  EXPECT_NE(damage([](json& t) {
+              for (int i = 0; i < 200; ++i)
+                t["pre_tokenizer"] = {{"type", "Sequence"}, {"x", t["pre_tokenizer"]}};
+            }).find("nested more than 100 deep"),
+            std::string::npos);
+}
+
+TEST(TokenizerJson, DecodersMayNotGrowWithoutEnd) {
+  const Folder folder;
+  json fallback = tiny();
+  const json twice = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  fallback["model"]["byte_fallback"] = true;
+  fallback["decoder"] = {{"type", "Sequence"}, {"decoders", json::array({twice, twice})}};
+  EXPECT_EQ(open_json(folder, fallback)->decode({'a'}), "aaaa");
+  for (int i = 0; i < 60; ++i) fallback["decoder"]["decoders"].push_back(twice);
+  const auto tokenizer = open_json(folder, fallback);
+  EXPECT_NE(user_error([&] { tokenizer->decode({'a'}); }).find("replacements make more than"),
+            std::string::npos);
+}
+
 TEST(TokenizerJsonDamage, EveryTruncation) {
   const Folder folder;
   const std::string whole = tiny().dump();
   for (size_t size = 0; size < whole.size(); size += 37) {
     write_text(folder.file("tokenizer.json"), whole.substr(0, size));
     const std::string error = user_error([&] { open_tokenizer(folder.path()); });
-    EXPECT_NE(error.find("tokenizer.json: not valid JSON"), std::string::npos) << error;
+    EXPECT_NE(error.find("tokenizer.json: bad JSON at byte"), std::string::npos) << error;
   }
 }
 
 TEST(TokenizerJsonDamage, Config) {
   const Folder folder;
   write_text(folder.file("tokenizer_config.json"), "{\"bos_token\": ");
-  EXPECT_NE(user_error([&] { open_json(folder, tiny()); }).find("tokenizer_config.json: not valid"),
+  EXPECT_NE(user_error([&] { open_json(folder, tiny()); }).find("tokenizer_config.json: bad JSON at byte"),
             std::string::npos);
   for (const char* bad : {R"({"bos_token": 5})", R"({"bos_token": "<|end|>", "add_bos_token": "x"})", "[1]",
                           R"({"chat_template": 1})"}) {

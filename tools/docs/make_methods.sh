@@ -84,6 +84,11 @@ for method in parts["methods"]:
         print(f"- Parameter `{field['name']}`: {plain(field['help'])} ({plain(field['range'])})")
     print(f"- Source: [src/methods/scorers/{method['name']}.cc](../src/methods/scorers/{method['name']}.cc)\n")
 
+print("## Two phases\n")
+print(f"`{parts['two_phase']['recipe']}`: {parts['two_phase']['summary']}. The context's method is resolved as with")
+print("`at=context`. The other watches from the first token on, but evicts only after the context: whenever n, counted")
+print("from the session's start, is a multiple of its `every`. Nothing goes before the end of the context. A method whose")
+print("KV heads decide together (TOVA) can only follow one that leaves all heads the same entries.\n")
 print("## Named recipes\n")
 print("| name | recipe | what it is |\n|---|---|---|")
 for named in parts["named"]:

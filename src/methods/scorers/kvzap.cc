@@ -6,13 +6,13 @@
 // (mlp with exact GELU between). Differs: 4 sinks are protected by default (kvzap_no_sink has the paper's
 // none). Bytes per token: one score per layer and KV head; the scorer's weights are shared by all sessions.
 #include <cmath>
-#include <fstream>
+#include <filesystem>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cache/scorer.h"
+#include "format/json_reader.h"
+#include "format/mapped_file.h"
 #include "format/safetensors.h"
 
 namespace kvlab {
@@ -38,23 +38,21 @@ struct ScorerSizes {
 };
 
 ScorerSizes read_config(const std::string& folder) {
+  constexpr int64_t kMost = 1 << 20;
   const std::string path = folder + "/config.json";
-  std::ifstream file(path);
-  if (!file)
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored))
     throw UserError("kvzap: cannot open " + path +
                     " (expected a folder with config.json and model.safetensors)");
-  try {
-    const auto json = nlohmann::json::parse(file);
-    ScorerSizes sizes;
-    sizes.layers = json.at("n_modules").get<int>();
-    sizes.input = json.at("input_dim").get<int>();
-    sizes.output = json.at("output_dim").get<int>();
-    if (json.contains("hidden_dim") && !json["hidden_dim"].is_null())
-      sizes.hidden = json["hidden_dim"].get<int>();
-    return sizes;
-  } catch (const nlohmann::json::exception& error) {
-    throw UserError("kvzap: " + path + ": " + error.what());
-  }
+  const MappedFile file(path);
+  const nlohmann::json parsed = parse_json(file.text(), path);
+  const JsonSettings json(parsed, path);
+  ScorerSizes sizes;
+  sizes.layers = static_cast<int>(json.needed_integer("n_modules", 1, kMost));
+  sizes.input = static_cast<int>(json.needed_integer("input_dim", 1, kMost));
+  sizes.output = static_cast<int>(json.needed_integer("output_dim", 1, kMost));
+  sizes.hidden = static_cast<int>(json.integer("hidden_dim", 1, kMost).value_or(0));
+  return sizes;
 }
 
 void check_sizes(const ScorerSizes& sizes, const ModelShape& shape, const std::string& folder) {
