@@ -24,7 +24,7 @@ void KvCache::plan(const LayerBlock& block, int head, const BlockScores& scores,
     for (int slot = 0; slot < entries.size(); ++slot) old_scores[slot] = entries.state(first, slot);
     const auto rows = static_cast<size_t>(block.rows);
     counts += plan_lifetimes(
-        acting().spec.policy,
+        acting().spec.policy.of_head(block.layer, head),
         {positions, old_scores, block.first, std::span(scores.back()).subspan(head * rows, rows)},
         run.evict_old(head), run.evict_new(head));
   }

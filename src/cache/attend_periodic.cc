@@ -47,7 +47,7 @@ EvictionCounts KvCache::act_on_head(const LayerBlock& block, int head, int rows,
     if (run.evict_new(head)[r] == kNever)
       live.push_back({static_cast<int32_t>(block.first + r), entries.size() + r});
   }
-  const Policy& policy = acting().spec.policy;
+  const Policy policy = acting().spec.policy.of_head(block.layer, head);
   const auto count = static_cast<int64_t>(live.size());
   if (policy.neutral() || (!policy.threshold() && count <= policy.limit_at(n))) return {};
 

@@ -137,7 +137,7 @@ void KvCache::observe(int first_head, int h, const float* weights, int64_t weigh
 void KvCache::run_unit(const LayerBlock& block, int first_head, int heads, const BlockScores& scores,
                        std::vector<std::pair<int32_t, int32_t>>& gone, EvictionCounts& counts) {
   const int d = method_->shape.head_dim, group = method_->shape.group();
-  const Policy& policy = acting().spec.policy;
+  const Policy policy = acting().spec.policy.of_head(block.layer, first_head);
   Unit unit = load_unit(block.layer, first_head, heads);
   std::vector<float> weights, worth;
   std::vector<int32_t> leaving;

@@ -1,6 +1,6 @@
 // Budgets say which entries go, and when: `threshold` compares scores, the others bound how many entries of a
-// KV head stay live. A budget is one file of src/methods/budgets that defines `const BudgetInfo
-// kBudgetInfo_<file name>`.
+// KV head stay live. One value holds for all heads, or a table has one for each. A budget is one file of
+// src/methods/budgets that defines `const BudgetInfo kBudgetInfo_<file name>`.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,18 @@
 
 namespace kvlab {
 
+// The limits of a budget per layer and KV head.
+struct HeadBudgets {
+  std::string source;  // the file they are from, as errors and recipes name it
+  std::string budget;  // whose values these are: "keep"
+  int layers = 0;
+  int heads = 0;               // 1: one value for all heads of a layer
+  std::vector<double> values;  // [layers][heads]
+  double value(int layer, int head) const {
+    return values[static_cast<size_t>(layer) * heads + (heads == 1 ? 0 : head)];
+  }
+};
+
 struct BudgetInfo {
   std::string name;  // the file's name; its parameter has the same name
   std::string summary;
@@ -22,6 +34,8 @@ struct BudgetInfo {
   std::function<int64_t(double value, int64_t n, int64_t protected_now)> limit;
   // True when no entry can ever go (keep=1).
   std::function<bool(double value)> neutral;
+  // A budget that only names a file of another one's values: reads them. Null for all others.
+  std::function<HeadBudgets(const std::string& path)> read = {};
 };
 
 const std::vector<const BudgetInfo*>& registry_budgets();

@@ -51,7 +51,8 @@ void KvCache::end_context_of_unit(int layer, int head, int heads, std::vector<in
   } else {
     scores = state;
   }
-  const EvictionCounts now = act_once(acting().spec.policy, tokens_, positions, scores, gone);
+  const EvictionCounts now =
+      act_once(acting().spec.policy.of_head(layer, head), tokens_, positions, scores, gone);
   counts_ += {now.evictions * heads, now.forced * heads};
 }
 
@@ -71,7 +72,7 @@ void KvCache::end_context_of_head(int layer, int head, std::vector<int32_t>& gon
     row_to_float(entries.value(order[i]), options_.type, d, v.data() + i * d);
   }
   score_live(layer, head, tokens_, positions, k.data(), v.data(), scores.data());
-  counts_ += act_once(acting().spec.policy, tokens_, positions, scores, gone);
+  counts_ += act_once(acting().spec.policy.of_head(layer, head), tokens_, positions, scores, gone);
   for (int32_t& i : gone) i = order[i];
   std::sort(gone.begin(), gone.end(), std::greater<>());
 }

@@ -6,9 +6,43 @@ namespace kvlab {
 
 namespace {
 
+// The first layer whose KV heads have different budgets.
+std::optional<int> uneven_layer(const HeadBudgets& table) {
+  for (int layer = 0; layer < table.layers; ++layer) {
+    for (int head = 1; head < table.heads; ++head) {
+      if (table.value(layer, head) != table.value(layer, 0)) return layer;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string shape_text(int layers, int heads) {
+  return "[" + std::to_string(layers) + (heads == 1 ? "" : ", " + std::to_string(heads)) + "]";
+}
+
+void check_table(const Method& method, const HeadBudgets& table) {
+  const ModelShape& shape = method.shape;
+  if (table.layers != shape.layers || (table.heads != 1 && table.heads != shape.kv_heads)) {
+    throw UserError(table.source + ": '" + table.budget + "' has shape " +
+                    shape_text(table.layers, table.heads) + ", the model has " +
+                    std::to_string(shape.layers) + " layers of " + std::to_string(shape.kv_heads) +
+                    " KV heads (expected " + shape_text(shape.layers, shape.kv_heads) + " or " +
+                    shape_text(shape.layers, 1) + ")");
+  }
+  if (!method.weights() || !method.weights()->joint_heads()) return;
+  if (const auto layer = uneven_layer(table)) {
+    throw UserError(table.source + ": " + method.spec.scorer->name +
+                    " keeps the same entries in all KV heads of a layer, but those of layer " +
+                    std::to_string(*layer) + " have different budgets; give one number per layer");
+  }
+}
+
 // Whether all KV heads of a layer keep the same entries.
 bool same_in_all_heads(const Method& method) {
-  if (method.spec.dense() || method.spec.policy.neutral() || method.spec.scorer->recency) return true;
+  const MethodSpec& spec = method.spec;
+  if (spec.dense() || spec.policy.neutral()) return true;
+  if (spec.policy.table && uneven_layer(*spec.policy.table)) return false;
+  if (spec.scorer->recency) return true;
   return method.weights() && method.weights()->joint_heads();
 }
 
@@ -62,6 +96,7 @@ std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelSha
   if (spec.scorer) {
     method->scorer =
         spec.scorer->create({shape, spec.values, spec.seed, spec.model_path, spec.policy.threshold()});
+    if (spec.policy.table) check_table(*method, *spec.policy.table);
   }
   if (spec.context) {
     method->context = make_method(*spec.context, shape);

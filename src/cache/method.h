@@ -31,7 +31,7 @@ struct Method {
 };
 
 // Throws UserError when the scorer cannot be made for this model (a learned scorer of other sizes, no file,
-// ...), or when two phases cannot follow each other.
+// ...), a table of budgets does not fit it, or two phases cannot follow each other.
 std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape);
 
 }  // namespace kvlab

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "cache/budget.h"
@@ -12,22 +13,30 @@ namespace kvlab {
 struct Policy {
   const BudgetInfo* budget = nullptr;  // null: nothing is ever evicted
   double value = 0;
+  // Uneven budgets: a value for every layer and KV head, of which `value` is the mean. What acts on one head
+  // asks of_head() for its policy.
+  std::shared_ptr<const HeadBudgets> table;
   int64_t sinks = 0;
   std::optional<int64_t> window;  // as written; else by rule
   WindowRule rule = WindowRule::kUsual;
   int64_t every = 1;        // tokens between actions
   bool at_context = false;  // acts once, at the end of the context
+  bool by_plan = false;     // what goes is written down beforehand: no budget, no protection
 
   bool threshold() const { return budget && budget->threshold; }
   // True when no entry can ever go.
-  bool neutral() const { return !budget || (budget->neutral && budget->neutral(value)); }
+  bool neutral() const;
+  // The policy of one KV head, without a table.
+  Policy of_head(int layer, int head) const;
   // Whether the budget acts after n tokens of a streaming session.
   bool acts(int64_t n) const { return budget && !at_context && n % every == 0; }
-  // Newest tokens protected after n tokens.
+  // Newest tokens protected after n tokens; of a table, those that are protected in every head.
   int64_t window_at(int64_t n) const;
+  // The same where all heads protect as many; nothing where they differ, or nothing is protected by rule.
+  std::optional<int64_t> common_window_at(int64_t n) const;
   // Tokens protected after n tokens: the first `sinks` and the newest window_at(n).
   int64_t protected_at(int64_t n) const;
-  // Entries of a KV head that may stay live after n tokens (budgets other than threshold).
+  // Entries of a KV head that may stay live after n tokens (budgets other than threshold; no table).
   int64_t limit_at(int64_t n) const;
   bool is_protected(int64_t position, int64_t n) const {
     return position < sinks || position >= n - window_at(n);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "cache/resolve.h"
@@ -59,10 +60,14 @@ bool is_no_compression(const std::string& name) {
                   (near.empty() ? "" : "; did you mean '" + near + "'?"));
 }
 
+[[noreturn]] void refuse_budget(const ScorerInfo& scorer, const std::string& key) {
+  throw UserError(scorer.name + " takes no " + key + ": " + scorer.no_budget + "; leave it out");
+}
+
 void set_budget(MethodSpec& spec, const BudgetInfo* budget, double value) {
   if (spec.policy.budget) {
     throw UserError(spec.scorer->name + ": two budgets, '" + spec.policy.budget->name + "' and '" +
-                    budget->name + "'; give exactly one of threshold, keep, size, free_density");
+                    budget->name + "'; give exactly one of threshold, keep, size, free_density, budget");
   }
   spec.policy.budget = budget;
   spec.policy.value = value;
@@ -72,6 +77,13 @@ const BudgetInfo* budget_named(const std::string& name) {
   const BudgetInfo* budget = find_part(registry_budgets(), name);
   KVLAB_CHECK(budget);
   return budget;
+}
+
+void read_table(MethodSpec& spec, const BudgetInfo& from, const std::string& path) {
+  const auto table = std::make_shared<const HeadBudgets>(from.read(path));
+  const double sum = std::accumulate(table->values.begin(), table->values.end(), 0.0);
+  set_budget(spec, budget_named(table->budget), sum / static_cast<double>(table->values.size()));
+  spec.policy.table = table;
 }
 
 // What a scorer part's arguments say; unset where they say nothing.
@@ -88,7 +100,12 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part, Phase phase) {
       continue;
     }
     if (const BudgetInfo* budget = find_part(registry_budgets(), key); budget && budget->name == key) {
+      if (!spec.scorer->no_budget.empty()) refuse_budget(*spec.scorer, key);
       const Value value = budget->field.parse(text, part.name);
+      if (budget->read) {
+        read_table(spec, *budget, std::get<std::string>(value));
+        continue;
+      }
       set_budget(spec, budget,
                  std::holds_alternative<int64_t>(value) ? static_cast<double>(std::get<int64_t>(value))
                                                         : std::get<double>(value));
@@ -96,6 +113,7 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part, Phase phase) {
     }
     const Field* shared = find_field(shared_recipe_fields(), key);
     if (!shared) unknown_parameter(*spec.scorer, key);
+    if (!spec.scorer->no_budget.empty() && key != "seed" && key != "model") refuse_budget(*spec.scorer, key);
     const Value value = shared->parse(text, part.name);
     if (key == "sinks") written.sinks = std::get<int64_t>(value);
     if (key == "window") written.window = std::get<int64_t>(value);
@@ -131,6 +149,10 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part, Phase phase) {
 void default_budget(MethodSpec& spec, const Written& written, const RecipeDefaults& defaults) {
   if (spec.policy.budget) return;
   const ScorerInfo& scorer = *spec.scorer;
+  if (!scorer.no_budget.empty()) {
+    spec.policy.by_plan = true;
+    return;
+  }
   if (scorer.size_from_protection && (written.sinks || written.window)) {
     const int64_t sinks = written.sinks.value_or(defaults.sinks.value_or(scorer.sinks));
     const int64_t window = written.window.value_or(defaults.window.value_or(128));
@@ -154,6 +176,7 @@ void default_protection(MethodSpec& spec, const Written& written, const RecipeDe
   const ScorerInfo& scorer = *spec.scorer;
   Policy& policy = spec.policy;
   policy.rule = scorer.window;
+  if (policy.by_plan) return;
   // Scoring everything anew after each token is slow, and periodic methods were made to act now and then.
   const int64_t usual_every = scorer.kind == ScorerKind::kPeriodic ? 128 : 1;
   policy.every = written.every.value_or(defaults.every.value_or(usual_every));
@@ -169,20 +192,49 @@ void default_protection(MethodSpec& spec, const Written& written, const RecipeDe
   }
 }
 
+// `where` says which head's policy this is, for tables of budgets.
+void check_size(const MethodSpec& spec, const Policy& policy, const std::string& where = "") {
+  const auto size = static_cast<int64_t>(policy.value);
+  const int64_t window = policy.window_at(size);  // does not move with the length under a size
+  if (size >= policy.sinks + window) return;
+  throw UserError(spec.scorer->name + ": size=" + std::to_string(size) + where +
+                  " is below sinks + window = " + std::to_string(policy.sinks) + " + " +
+                  std::to_string(window) + "; raise size or lower the protection");
+}
+
 void check_budget(const MethodSpec& spec) {
   const Policy& policy = spec.policy;
+  if (policy.by_plan) return;
   if (policy.threshold() && !spec.scorer->no_threshold.empty()) {
     throw UserError(spec.scorer->name + " takes no threshold: " + spec.scorer->no_threshold +
                     "; give keep, size or free_density");
   }
-  if (policy.budget->name == "size") {
-    const auto size = static_cast<int64_t>(policy.value);
-    const int64_t window = policy.window_at(size);  // does not move with the length under a size
-    if (size < policy.sinks + window) {
-      throw UserError(spec.scorer->name + ": size=" + std::to_string(size) +
-                      " is below sinks + window = " + std::to_string(policy.sinks) + " + " +
-                      std::to_string(window) + "; raise size or lower the protection");
+  if (policy.budget->name != "size") return;
+  if (!policy.table) return check_size(spec, policy);
+  for (int layer = 0; layer < policy.table->layers; ++layer) {
+    for (int head = 0; head < policy.table->heads; ++head) {
+      check_size(spec, policy.of_head(layer, head),
+                 " (" + policy.table->source + ", layer " + std::to_string(layer) +
+                     (policy.table->heads == 1 ? ")" : ", head " + std::to_string(head) + ")"));
     }
+  }
+}
+
+template <typename Add>
+void add_policy(const Policy& policy, const Add& add) {
+  if (policy.table) {
+    add("budget", policy.table->source);
+  } else if (policy.budget->field.type == Field::Type::kInt) {
+    add(policy.budget->name, static_cast<int64_t>(policy.value));
+  } else {
+    add(policy.budget->name, policy.value);
+  }
+  add("sinks", policy.sinks);
+  if (policy.window) add("window", *policy.window);
+  if (policy.at_context) {
+    add("at", std::string("context"));
+  } else {
+    add("every", policy.every);
   }
 }
 
@@ -199,25 +251,28 @@ RecipePart canonical_part(const MethodSpec& spec) {
     if (text.size() >= 2 && text.front() == '"') text = text.substr(1, text.size() - 2);
     part.arguments.emplace_back(key, std::move(text));
   };
-  const Policy& policy = spec.policy;
-  if (policy.budget->field.type == Field::Type::kInt) {
-    add(policy.budget->name, static_cast<int64_t>(policy.value));
-  } else {
-    add(policy.budget->name, policy.value);
-  }
-  add("sinks", policy.sinks);
-  if (policy.window) add("window", *policy.window);
-  if (policy.at_context) {
-    add("at", std::string("context"));
-  } else {
-    add("every", policy.every);
-  }
+  if (!spec.policy.by_plan) add_policy(spec.policy, add);
   for (const Field& field : spec.scorer->fields) {
     if (spec.values.given(field.name)) add(field.name, spec.values.all().at(field.name));
   }
   if (spec.scorer->seeded) add("seed", static_cast<int64_t>(spec.seed));
   if (!spec.model_path.empty()) add("model", spec.model_path);
   return part;
+}
+
+// The scorer that a recipe's parameters name, where several kinds share one name.
+const ScorerInfo& form_written(const ScorerInfo& named, const RecipePart& part) {
+  for (const ScorerInfo* form : registry_scorers()) {
+    if (form->form_of != named.name) continue;
+    const auto gives = [&](const auto& argument) { return argument.first == form->form_parameter; };
+    if (std::none_of(part.arguments.begin(), part.arguments.end(), gives)) continue;
+    for (const auto& [key, value] : part.arguments) {
+      if (!find_field(named.fields, key)) continue;
+      throw UserError(part.name + " takes either " + key + " or " + form->form_parameter + ", not both");
+    }
+    return *form;
+  }
+  return named;
 }
 
 // The title of a named recipe, else the scorer's with the arguments as written; then the codec.
@@ -329,6 +384,7 @@ MethodSpec resolve_phase(Recipe recipe, const RecipeDefaults& defaults, Phase ph
     }
     unknown_method(first.name);
   }
+  spec.scorer = &form_written(*spec.scorer, first);
   spec.values = Values(spec.scorer->fields);
   spec.seed = defaults.seed;
   const Written written = read_arguments(spec, first, phase);

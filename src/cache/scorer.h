@@ -136,13 +136,18 @@ struct ScorerInfo {
   WindowRule window = WindowRule::kUsual;
   int context_window = 0;
   std::string no_threshold;  // why a threshold is refused; "" when it is taken
+  std::string no_budget;     // why budgets and protection are refused; "" when they are taken
   bool seeded = false;       // draws random numbers: reported over several seeds
   bool learned = false;      // needs model=
   bool non_causal = false;   // knows the future: a bound to measure methods by, not a method
   // Scores by position alone, the same for all heads: what others fall back to when their budget leaves no
   // choice.
   bool recency = false;
+  bool by_document = false;           // says something of given documents, token by token
   bool size_from_protection = false;  // sinks or window written and no budget: size = sinks + window
+  // Another kind of scorer under the name of `form_of`: a recipe of that name that gives the parameter
+  // `form_parameter` means this one.
+  std::string form_of, form_parameter;
   std::function<std::unique_ptr<Scorer>(const ScorerContext&)> create;
 };
 

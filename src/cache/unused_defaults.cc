@@ -14,7 +14,8 @@ std::string why_unused(const std::vector<MethodSpec>& specs, const std::string& 
     for (const MethodSpec* phase : spec.phases()) {
       if (phase->scorer->name != scorer) continue;
       there = true;
-      if (phase->policy.budget->name == budget && phase->policy.value == value) return "";
+      const BudgetInfo* own = phase->policy.budget;
+      if (own && own->name == budget && phase->policy.value == value) return "";
     }
   }
   return there ? "every " + scorer + " among the methods has another budget"

@@ -226,6 +226,17 @@ std::vector<TokenDocument> read_tokens(const Flags& f, const std::string& path, 
   return documents;
 }
 
+// A file about a document's tokens fits neither half of it.
+void refuse_halves(const std::vector<MethodSpec>& specs, bool halves) {
+  for (const MethodSpec& spec : specs) {
+    for (const MethodSpec* phase : spec.phases()) {
+      if (!halves || !phase->scorer->by_document) continue;
+      throw UserError("--match cuts a single document in two, and " + spec.display +
+                      " is about the whole of it; give two documents");
+    }
+  }
+}
+
 // Null for a model in several files: their index says nothing of the weights.
 nlohmann::ordered_json model_hash(const std::string& path) {
   const bool one_file = std::filesystem::is_regular_file(path) && !path.ends_with(".json");
@@ -302,6 +313,7 @@ int run(const Flags& f) {
   std::vector<TokenDocument> documents = read_tokens(f, data, files), slice;
   const std::optional<double> match = parse_match(f.match);
   if (match) {
+    refuse_halves(specs, documents.size() == 1 && f.match_documents == 0);
     CalibrationSplit split = split_for_calibration(std::move(documents), f.match_documents);
     documents = std::move(split.rest);
     slice = std::move(split.slice);

@@ -15,6 +15,7 @@ constexpr const char* kTwoPhaseSummary =
     "one method acts once, at the end of the context, the other from there on; either may be none";
 
 std::string default_protection(const ScorerInfo& info) {
+  if (!info.no_budget.empty()) return "nothing: " + info.no_budget;
   const char* window = info.window == WindowRule::kOne    ? "the current token"
                        : info.window == WindowRule::kNone ? "0"
                        : info.window == WindowRule::kHalf
@@ -24,6 +25,7 @@ std::string default_protection(const ScorerInfo& info) {
 }
 
 std::string budget_names(const ScorerInfo& info) {
+  if (!info.no_budget.empty()) return "none: " + info.no_budget;
   std::string text;
   for (const BudgetInfo* budget : registry_budgets()) {
     if (budget->threshold && !info.no_threshold.empty()) continue;
@@ -44,7 +46,8 @@ void print_text() {
     fmt::print("    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n    {:<14}{}\n", "kind",
                scorer_kind_name(info->kind), "formula", info->formula, "budgets", budget_names(*info),
                "protects", default_protection(*info), "paper", info->paper);
-    if (!info->no_threshold.empty()) fmt::print("    {:<14}{}\n", "no threshold", info->no_threshold);
+    if (info->no_budget.empty() && !info->no_threshold.empty())
+      fmt::print("    {:<14}{}\n", "no threshold", info->no_threshold);
     print_fields(info->fields);
     fmt::print("\n");
   }
@@ -83,6 +86,7 @@ void print_json() {
                                     {"paper", info->paper},
                                     {"sinks", info->sinks},
                                     {"takes_threshold", info->no_threshold.empty()}};
+    entry["takes_budget"] = info->no_budget.empty();
     entry["why_no_threshold"] =
         info->no_threshold.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(info->no_threshold);
     entry["protects"] = default_protection(*info);

@@ -45,7 +45,7 @@ class Planner : public LayerTap {
         view.k = seen->k[head].data();
         view.v = seen->v[head].data();
       }
-      method_.planned()->plan(view, method_.spec.policy,
+      method_.planned()->plan(view, method_.spec.policy.of_head(layer, head),
                               record_.evict_at[static_cast<size_t>(layer) * shape.kv_heads + head]);
     });
   }

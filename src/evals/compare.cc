@@ -31,8 +31,11 @@ MethodResult describe(const MethodSpec& spec) {
   result.name = spec.display;
   result.recipe = spec.recipe;
   if (!spec.dense()) {
-    result.every = spec.policy.at_context ? std::nullopt : std::optional<int64_t>(spec.policy.every);
+    if (spec.policy.budget && !spec.policy.at_context) result.every = spec.policy.every;
     if (const auto seed = spec.drawn_seed()) result.seed = static_cast<int64_t>(*seed);
+    const auto phases = spec.phases();
+    if (std::any_of(phases.begin(), phases.end(), [](const auto* p) { return p->scorer->by_document; }))
+      result.notes.push_back("from a file, whose maker may have known the whole document");
     if (spec.scorer->non_causal) {
       result.non_causal = true;
       result.notes.push_back("not causal: it knows the future, so no method can be expected to reach it");
@@ -78,7 +81,7 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
     row.runs.push_back({make_method(seeded, shape), describe(seeded)});
     row.runs.back().result.match = match;
     if (match) row.runs.back().result.notes.push_back(match_note(*match));
-    if (!spec.dense() && !spec.policy.at_context && spec.policy.every != options.every) {
+    if (spec.policy.budget && !spec.policy.at_context && spec.policy.every != options.every) {
       // Acting less often widens the mean window by about half the difference: no fair neighbour of the other
       // rows.
       row.runs.back().result.notes.push_back("acts every " + std::to_string(spec.policy.every) +
@@ -235,7 +238,7 @@ class DocumentLoop {
         if (options_.token_nll) current.result.token_nll = current.nll;
         if (options.record_lifetimes) keep_record(rows_[r], *run.method, current);
         if (!rows_[r].spec.dense())
-          run.result.effective_window = rows_[r].spec.policy.window_at(current.result.tokens);
+          run.result.effective_window = rows_[r].spec.policy.common_window_at(current.result.tokens);
         finished.push_back({&run, std::move(current.result), current.nll});
         if (r == 0) baseline = std::move(current);
         progress_.step(++done_, run.result.name);

@@ -69,14 +69,29 @@ void keep_rows(HiddenStates& states, const std::vector<int32_t>& rows) {
   states.rows = static_cast<int64_t>(rows.size());
 }
 
-// Entries whose position lies in [first, end), of all there would be.
+// Adds a KV head's entries whose position lies in [first, end), of all there would be.
+void count_head(const std::vector<int32_t>& positions, int64_t first, int64_t end, EntryCount& count) {
+  count.kept += std::lower_bound(positions.begin(), positions.end(), end) -
+                std::lower_bound(positions.begin(), positions.end(), first);
+  count.all += std::max<int64_t>(0, end - first);
+}
+
 EntryCount count_between(const DocumentRun& run, int64_t first, int64_t end) {
   EntryCount count;
   for (const auto& layer : run.live) {
-    for (const auto& positions : layer) {
-      count.kept += std::lower_bound(positions.begin(), positions.end(), end) -
-                    std::lower_bound(positions.begin(), positions.end(), first);
-      count.all += std::max<int64_t>(0, end - first);
+    for (const auto& positions : layer) count_head(positions, first, end, count);
+  }
+  return count;
+}
+
+// Entries outside each head's own window; without a budget, outside the common one.
+EntryCount count_outside_own(const DocumentRun& run, const Policy& policy, int64_t n, int64_t common_window) {
+  EntryCount count;
+  for (size_t layer = 0; layer < run.live.size(); ++layer) {
+    for (size_t head = 0; head < run.live[layer].size(); ++head) {
+      const Policy own = policy.of_head(static_cast<int>(layer), static_cast<int>(head));
+      const int64_t window = policy.budget ? own.window_at(n) : common_window;
+      count_head(run.live[layer][head], 0, std::max<int64_t>(0, n - window), count);
     }
   }
   return count;
@@ -92,8 +107,7 @@ void count_entries(const Session& session, const RunOptions& options, DocumentRu
   result.overall = count_between(run, 0, n);
   result.outside_window = count_between(run, 0, outside);
   result.compressible = count_between(run, std::min(spec.lasting_sinks(), outside), outside);
-  const int64_t own_window = spec.policy.budget ? spec.policy.window_at(n) : options.common_window;
-  result.outside_effective_window = count_between(run, 0, std::max<int64_t>(0, n - own_window));
+  result.outside_effective_window = count_outside_own(run, spec.policy, n, options.common_window);
 }
 
 // What the scored queries saw: query i misses every entry evicted at or before i.
@@ -158,6 +172,7 @@ DocumentRun run_document(const std::shared_ptr<const Model>& model,
   cache_options.type = options.kv_type;
   cache_options.document = static_cast<uint64_t>(document.index);
   cache_options.record_lifetimes = options.record_lifetimes;
+  cache_options.tap = options.tap;
   const auto start = std::chrono::steady_clock::now();
   const double cpu_start = cpu_seconds();
   if (method->planned()) {

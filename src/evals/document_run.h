@@ -27,7 +27,8 @@ struct RunOptions {
   DType kv_type = DType::kF32;
   int64_t extend_size = 0;  // tokens per extend; 0: as many as there are (the noise floor uses another size)
   bool record_lifetimes = false;
-  int64_t common_window = 128;  // of density_outside_window, the same for all rows
+  int64_t common_window = 128;    // of density_outside_window, the same for all rows
+  std::shared_ptr<LayerTap> tap;  // looks on; not at the first pass of a method with hindsight
 };
 
 struct DocumentRun {

@@ -28,7 +28,7 @@ Plan make_plan(const SweepMethod& method, const PerplexityOptions& options) {
   result.recipe = method.spec.recipe;
   if (method.spec.dense()) return plan;
   if (!method.spec.policy.at_context) {
-    result.every = method.spec.policy.every;
+    if (method.spec.policy.budget) result.every = method.spec.policy.every;
   }
   if (method.spec.needs_context() && options.run.protocol.kind == Protocol::Kind::kStream) {
     result.notes.push_back(

@@ -30,7 +30,9 @@ double rounded(double ratio) {
 std::optional<double> ratio_of(const MethodSpec& spec) {
   if (spec.dense()) return 0;
   for (const MethodSpec* phase : spec.phases()) {
-    if (phase->policy.budget->name != "keep" || phase->policy.value != spec.policy.value) return std::nullopt;
+    const Policy& policy = phase->policy;
+    const bool by_ratio = policy.budget && policy.budget->name == "keep" && !policy.table;
+    if (!by_ratio || policy.value != spec.policy.value) return std::nullopt;
   }
   return rounded(1 - spec.policy.value);
 }

@@ -26,9 +26,23 @@ constexpr size_t kLengthBytes = 8;
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 
+// What an element may be stored as; all are read as floats. Integers are for counts and masks, not weights.
+enum class Stored { kF32, kF16, kBF16, kI32, kI64, kU8, kBool };
+struct StoredType {
+  const char* spelling;  // in the header
+  const char* name;      // as DType's
+  Stored type;
+  size_t size;
+};
+constexpr StoredType kStoredTypes[] = {
+    {"F32", "f32", Stored::kF32, 4},    {"F16", "f16", Stored::kF16, 2}, {"BF16", "bf16", Stored::kBF16, 2},
+    {"I32", "i32", Stored::kI32, 4},    {"I64", "i64", Stored::kI64, 8}, {"U8", "u8", Stored::kU8, 1},
+    {"BOOL", "bool", Stored::kBool, 1},
+};
+
 struct Tensor {
   const MappedFile* file = nullptr;
-  DType type = DType::kF32;
+  const StoredType* type = nullptr;
   std::vector<int64_t> shape;
   int64_t rows = 1, row_length = 1;
   const std::byte* data = nullptr;
@@ -55,15 +69,16 @@ std::string_view header_of(const MappedFile& file) {
   return file.text().substr(kLengthBytes, length);
 }
 
-DType type_of(const MappedFile& file, const std::string& name, const nlohmann::json& entry) {
+const StoredType* type_of(const MappedFile& file, const std::string& name, const nlohmann::json& entry) {
   const auto found = entry.find("dtype");
   if (found == entry.end() || !found->is_string()) throw tensor_error(file, name, "no dtype");
   const auto& text = found->get_ref<const std::string&>();
-  if (text == "F32") return DType::kF32;
-  if (text == "F16") return DType::kF16;
-  if (text == "BF16") return DType::kBF16;
-  throw tensor_error(
-      file, name, fmt::format("unsupported dtype {} (supported: F32, F16, BF16)", json_value_text(*found)));
+  for (const StoredType& type : kStoredTypes) {
+    if (text == type.spelling) return &type;
+  }
+  throw tensor_error(file, name,
+                     fmt::format("unsupported dtype {} (supported: F32, F16, BF16, I32, I64, U8, BOOL)",
+                                 json_value_text(*found)));
 }
 
 // A list of numbers 0..2^62.
@@ -97,7 +112,7 @@ uint64_t set_shape(const MappedFile& file, const std::string& name, std::vector<
   tensor.row_length = shape.back();
   tensor.rows = static_cast<int64_t>(elements) / tensor.row_length;
   tensor.shape = std::move(shape);
-  return elements * element_size(tensor.type);
+  return elements * tensor.type->size;
 }
 
 Tensor read_entry(const MappedFile& file, const std::string& name, const nlohmann::json& entry,
@@ -122,7 +137,7 @@ Tensor read_entry(const MappedFile& file, const std::string& name, const nlohman
     throw tensor_error(
         file, name,
         fmt::format("shape {} of {} needs {} bytes, the header gives {}", shape_text(tensor.shape),
-                    dtype_name(tensor.type), bytes, offsets[1] - offsets[0]));
+                    tensor.type->name, bytes, offsets[1] - offsets[0]));
   }
   tensor.data = file.data() + data_start + offsets[0];
   return tensor;
@@ -159,7 +174,7 @@ class SafetensorsWeights final : public Weights {
   const std::string& path() const override { return path_; }
   bool has(const std::string& name) const override { return tensors_.count(name) != 0; }
   std::vector<int64_t> shape(const std::string& name) const override { return at(name).shape; }
-  std::string type(const std::string& name) const override { return dtype_name(at(name).type); }
+  std::string type(const std::string& name) const override { return at(name).type->name; }
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
     for (const auto& [name, tensor] : tensors_) names.push_back(name);
@@ -210,15 +225,32 @@ void SafetensorsWeights::add_index(const std::string& path) {
   }
 }
 
-void convert(const std::byte* source, DType type, int64_t count, float* out) {
-  if (type == DType::kF32) {
-    std::memcpy(out, source, static_cast<size_t>(count) * sizeof(float));
-    return;
-  }
+template <typename T, typename ToFloat>
+void convert(const std::byte* source, int64_t count, float* out, ToFloat to) {
   for (int64_t i = 0; i < count; ++i) {
-    uint16_t bits;  // data need not be aligned
-    std::memcpy(&bits, source + 2 * i, sizeof bits);
-    out[i] = type == DType::kF16 ? half_to_float(bits) : to_float(BF16{bits});
+    T value;  // data need not be aligned
+    std::memcpy(&value, source + i * static_cast<int64_t>(sizeof value), sizeof value);
+    out[i] = to(value);
+  }
+}
+
+void convert(const std::byte* source, Stored type, int64_t count, float* out) {
+  const auto number = [](auto value) { return static_cast<float>(value); };
+  switch (type) {
+    case Stored::kF32:
+      std::memcpy(out, source, static_cast<size_t>(count) * sizeof(float));
+      return;
+    case Stored::kF16:
+      return convert<uint16_t>(source, count, out, half_to_float);
+    case Stored::kBF16:
+      return convert<uint16_t>(source, count, out, [](uint16_t bits) { return to_float(BF16{bits}); });
+    case Stored::kI32:
+      return convert<int32_t>(source, count, out, number);
+    case Stored::kI64:
+      return convert<int64_t>(source, count, out, number);
+    case Stored::kU8:
+    case Stored::kBool:
+      return convert<uint8_t>(source, count, out, number);
   }
 }
 
@@ -228,8 +260,8 @@ void SafetensorsWeights::read_rows(const std::string& name, int64_t first, int64
     throw tensor_error(*tensor.file, name,
                        fmt::format("rows {} + {} asked of {}", first, count, tensor.rows));
   }
-  const size_t skipped = static_cast<size_t>(first * tensor.row_length) * element_size(tensor.type);
-  convert(tensor.data + skipped, tensor.type, count * tensor.row_length, out);
+  const size_t skipped = static_cast<size_t>(first * tensor.row_length) * tensor.type->size;
+  convert(tensor.data + skipped, tensor.type->type, count * tensor.row_length, out);
 }
 
 }  // namespace

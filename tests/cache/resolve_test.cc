@@ -21,6 +21,30 @@ std::string refusal(const std::string& text, const RecipeDefaults& defaults = {}
   return error_text([&] { resolve_recipe(text, defaults); });
 }
 
+TEST(Resolve, AParameterChoosesBetweenTwoKindsOfOneName) {
+  EXPECT_EQ(resolve("external(scores=\"s.safetensors\",keep=0.25)").scorer->name, "external");
+  const MethodSpec spec = resolve("external(evict_at=\"dir/e.safetensors\")");
+  EXPECT_EQ(spec.scorer->name, "external_evictions");
+  EXPECT_EQ(spec.recipe, "external_evictions(evict_at=dir/e.safetensors)");
+  EXPECT_EQ(resolve(spec.recipe).recipe, spec.recipe);
+  EXPECT_EQ(spec.display, "External(evict_at=dir/e.safetensors)");
+  EXPECT_THAT(refusal("external(scores=a,evict_at=b)"), HasSubstr("either scores or evict_at, not both"));
+}
+
+TEST(Resolve, WhatIsWrittenDownTakesNoBudget) {
+  const MethodSpec spec = resolve("external(evict_at=e.safetensors)");
+  EXPECT_EQ(spec.policy.budget, nullptr);
+  EXPECT_FALSE(spec.policy.neutral()) << "the file may evict";
+  EXPECT_EQ(spec.policy.common_window_at(1000), std::nullopt);
+  for (const std::string argument : {"keep=0.5", "size=100", "threshold=0", "budget=b.json", "sinks=4",
+                                     "window=8", "every=2", "at=context", "compression_ratio=0.5"}) {
+    const std::string name = argument.substr(0, argument.find('='));
+    EXPECT_THAT(refusal("external(evict_at=e.safetensors," + argument + ")"),
+                HasSubstr("takes no " + name + ": the file says when each entry goes"));
+  }
+  EXPECT_THAT(refusal("external(evict_at=e.safetensors,seed=1)"), HasSubstr("draws no random numbers"));
+}
+
 TEST(Resolve, SinksWhileStreaming) {
   for (const std::string name : {"random", "streaming_llm", "kvzap"}) {
     EXPECT_EQ(resolve(name + "(keep=0.5)").policy.sinks, 4) << name;
@@ -50,6 +74,7 @@ TEST(Resolve, WindowsWhileStreaming) {
 
 TEST(Resolve, ProtectionAtTheEndOfAContext) {
   for (const auto* scorer : registry_scorers()) {
+    if (!scorer->no_budget.empty()) continue;
     const Policy policy = resolve(scorer->name + "(keep=0.5,at=context)").policy;
     EXPECT_TRUE(policy.at_context) << scorer->name;
     EXPECT_EQ(policy.window_at(1000), scorer->name == "tova" ? 1 : 0) << scorer->name;
@@ -207,6 +232,7 @@ TEST(Resolve, TheCanonicalTextMeansTheSame) {
   defaults.seed = 11;
   defaults.scorer_model = "/a folder/with, comma";
   for (const auto* scorer : registry_scorers()) {
+    if (!scorer->no_budget.empty()) continue;
     for (const std::string budget :
          {"threshold=-1e30", "threshold=-16.25", "keep=0.1", "size=300", "free_density=0.3"}) {
       if (budget[0] == 't' && !scorer->no_threshold.empty()) continue;

@@ -22,9 +22,37 @@ TempFolder& folder() {
   return instance;
 }
 
+// Random scores of ten documents, for recipes of the external scorer.
+std::string scores_file() {
+  const std::filesystem::path path = folder().path() / "scores.safetensors";
+  if (std::filesystem::exists(path)) return path.string();
+  const ModelShape shape = tiny_shape();
+  std::mt19937 random(23);
+  std::vector<NamedTensor> tensors;
+  for (int document = 0; document < 10; ++document) {
+    constexpr int64_t kTokens = 600;
+    tensors.push_back({fmt::format("scores.{}", document), {shape.layers, shape.kv_heads, kTokens}, {}});
+    for (int64_t i = 0; i < shape.layers * shape.kv_heads * kTokens; ++i)
+      tensors.back().values.push_back(static_cast<float>(random()) * 0x1p-32f);
+  }
+  write_safetensors(path.string(), tensors);
+  return path.string();
+}
+
+// Uneven budgets, by KV head or by layer only.
+std::string budget_file(bool by_head) {
+  const std::filesystem::path path = folder().path() / (by_head ? "by_head.json" : "by_layer.json");
+  std::ofstream(path) << (by_head ? R"({"keep": [[0.2, 0.4], [0.45, 0.25], [0.3, 0.3]]})"
+                                  : R"({"keep": [0.2, 0.45, 0.3]})");
+  return path.string();
+}
+
 // The budgets' values under test: most of what is outside the window goes, but not all.
 std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
   if (budget.threshold) return fmt::format("{}={}", budget.name, median_score(scorer));
+  // Scorers by weights may decide for all heads of a layer together, and then take no budgets by head.
+  if (budget.read)
+    return fmt::format("{}=\"{}\"", budget.name, budget_file(scorer.kind != ScorerKind::kWeights));
   return budget.field.type == Field::Type::kInt ? fmt::format("{}=24", budget.name)
                                                 : fmt::format("{}=0.3", budget.name);
 }
@@ -90,6 +118,7 @@ std::vector<const ScorerInfo*> online_scorers() {
 }
 
 std::string needed_arguments(const ScorerInfo& scorer) {
+  if (scorer.name == "external") return ",scores=\"" + scores_file() + "\"";
   if (!scorer.learned) return "";
   if (scorer.name == "kvzap") return ",model=\"" + kvzap_folder(0) + "\"";
   throw std::logic_error("say in needed_arguments() how to write random weights for the scorer " +

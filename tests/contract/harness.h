@@ -42,16 +42,17 @@ std::vector<int32_t> random_tokens(int count, uint64_t seed);
 std::vector<const ScorerInfo*> online_scorers();
 
 // Recipes of every such scorer with every budget it takes, acting after every token and after every 7, with a
-// window of `window` tokens (none written: by rule). Values are chosen so that a good part of some hundred
-// tokens goes; thresholds are the scorer's own median on the tiny model. Learned scorers come with random
-// weights (a folder each).
+// window of `window` tokens (none written: by rule). Budgets from a file are uneven. Values are chosen so
+// that a good part of some hundred tokens goes; thresholds are the scorer's own median on the tiny model.
+// Learned scorers come with random weights (a folder each).
 std::vector<std::string> streaming_recipes(int64_t window = 8);
 // Every scorer with keep=`keep`, acting at the end of the context.
 std::vector<std::string> context_recipes(double keep);
 // Two phases: every scorer at the end of the context and every scorer from there on, kinds in all pairs, and
 // nothing done to the context. They act often enough for some hundred tokens.
 std::vector<std::string> two_phase_recipes();
-// `name`, or `name` with a model= of random weights: what a recipe of this scorer has to say to be complete.
+// A model= of random weights, or scores= of random scores: what a recipe of this scorer has to say to be
+// complete.
 // Gives "key=value" pieces with a comma in front of each.
 std::string needed_arguments(const ScorerInfo& scorer);
 // A random scorer for kvzap in the Hugging Face layout; `hidden` 0: linear. Gives its folder.

@@ -71,7 +71,7 @@ TEST(Safetensors, RefusesBadHeaders) {
       {R"([1])", "the header is an array"},
       {R"({"t":5})", "tensor 't': is not an object"},
       {R"({"t":{"shape":[2],"data_offsets":[0,8]}})", "tensor 't': no dtype"},
-      {R"({"t":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})", "unsupported dtype \"I64\""},
+      {R"({"t":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", "unsupported dtype \"F64\""},
       {R"({"t":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", "shape holds -2"},
       {R"({"t":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}})", "shape holds 2.0"},
       {R"({"t":{"dtype":"F32","shape":[0,2],"data_offsets":[0,0]}})", "empty shape [0, 2]"},
