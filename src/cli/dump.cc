@@ -158,16 +158,19 @@ const CommandInfo kCommandInfo_dump = {
       auto f = std::make_shared<Flags>();
       f->model.declare(app);
       app.add_option("--recipe", f->recipe, "the method")->capture_default_str();
-      app.add_option("--text", f->text, "a text file, or JSONL with a document a line");
+      app.add_option("--text", f->text, "a text file, or JSONL with a document a line [this or --ids]");
       app.add_option("--document", f->document, "which document of --text, from 0")->capture_default_str();
-      app.add_option("--ids", f->ids, "JSON: an array of token ids, or an object with 'tokens'");
-      app.add_option("--out", f->out, "a name that ends in .safetensors, or a folder for dump.safetensors");
+      app.add_option("--ids", f->ids,
+                     "JSON: an array of token ids, or an object with 'tokens' [this or --text]");
+      app.add_option("--out", f->out,
+                     "a name that ends in .safetensors, or a folder for dump.safetensors [needed]");
       app.add_option("--what", f->what, "some of k,v,q,hidden,attention,keep,scores")->capture_default_str();
       app.add_option("--layers", f->layers, "layers of k, v, q, hidden and attention, as 0,5 [all]");
       app.add_option("--protocol", f->protocol, "stream: every token; prefix: the tokens after --context")
           ->capture_default_str();
-      app.add_option("--context", f->context, "tokens of context under --protocol prefix");
-      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model, "folder of a KVzap scorer");
+      app.add_option("--context", f->context, "tokens of context under --protocol prefix [needed there]");
+      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model,
+                     "folder of a KVzap scorer [needed by kvzap]");
       app.add_option("--max_length", f->max_length, "tokens to read; 0: all")->capture_default_str();
       app.add_option("--bos", f->bos, "yes or no: begin text with BOS [as the tokenizer says]");
       app.add_flag("--beyond_context", f->beyond_context, "allow more tokens than the model's context");
