@@ -1,13 +1,16 @@
 // External scores.
-// Idea: scores that somebody else computed, read from a safetensors file: a new idea is tried from a few
-// lines of any language that writes such files. Higher is kept longer. Paper: yours; docs/bring_your_own.md
-// has a worked example. Symbols: scores is the tensor `scores` [layers, kv_heads, tokens] ([layers, tokens]:
-// for all heads, [tokens]: for all layers and heads) of a single document, or `scores.<document>` of one of
-// several, counted from 0 in the data (in `kvlab ppl`: of a window). Differs: the scores may have been
-// computed in any way, so they may know the future: nothing here can tell. Bytes per token: one score per
-// layer and KV head; the file's scores of all documents are in memory, shared by all sessions. In kvpress: a
-// press of one's own, in Python. Examples: external(scores="scores.safetensors",keep=0.5)
-// external(scores="scores.safetensors",threshold=-1)
+// Idea: scores that somebody else computed, read from a safetensors file: a new idea is tried from a
+// few lines of any language that writes such files. Higher is kept longer.
+// Paper: yours; docs/bring_your_own.md has a worked example.
+// Symbols: scores is the tensor `scores` [layers, kv_heads, tokens] ([layers, tokens]: for all heads,
+// [tokens]: for all layers and heads) of a single document, or `scores.<document>` of one of several,
+// counted from 0 in the data (in `kvlab ppl`: of a window).
+// Differs: the scores may have been computed in any way, so they may know the future: nothing here can
+// tell.
+// Bytes per token: one score per layer and KV head; the file's scores of all documents are in memory,
+// shared by all sessions.
+// In kvpress: a press of one's own, in Python.
+// Examples: external(scores="scores.safetensors",keep=0.5) external(scores="s.safetensors",size=256)
 #include <algorithm>
 #include <cmath>
 

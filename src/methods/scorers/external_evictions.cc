@@ -1,11 +1,16 @@
 // External evictions.
-// Idea: exact evictions from a safetensors file, as `kvlab dump` writes them; written external(evict_at=F).
-// There is no budget: whoever wrote the file decided everything, and may have known the future. Paper: yours;
-// docs/bring_your_own.md has a worked example. Symbols: evict_at is the tensor `evict_at` [layers, kv_heads,
-// tokens] ([layers, tokens]: for all heads, [tokens]: for all layers and heads), or `evict_at.<document>` for
-// data of several documents. It holds for each token t the first query that does not see its entry; -1, and
-// what lies behind the document's end, mean never. Differs: nothing is decided here, so nothing can. Bytes
-// per token: keys and values only. In kvpress: nothing alike. Examples: external(evict_at="dump.safetensors")
+// Idea: exact evictions from a safetensors file, as `kvlab dump` writes them; written
+// external(evict_at=F). There is no budget: whoever wrote the file decided everything, and may have
+// known the future.
+// Paper: yours; docs/bring_your_own.md has a worked example.
+// Symbols: evict_at is the tensor `evict_at` [layers, kv_heads, tokens] ([layers, tokens]: for all
+// heads, [tokens]: for all layers and heads), or `evict_at.<document>` for data of several documents.
+// It holds for each token t the first query that does not see its entry; -1, and what lies behind the
+// document's end, mean never.
+// Differs: nothing is decided here.
+// Bytes per token: keys and values only.
+// In kvpress: nothing alike.
+// Examples: external(evict_at="dump.safetensors")
 #include <cmath>
 
 #include "base/error.h"
