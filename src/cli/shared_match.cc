@@ -34,6 +34,7 @@ std::vector<MethodSpec> control_methods(const RecipeDefaults& defaults, bool mat
   };
   return {
       control("oracle(keep=" + keep + ")", "Oracle (control)"),
+      control("oracle(threshold=0.002)", "Oracle, uneven (control)"),
       control("recency(keep=" + keep + ")", "Recency (control)"),
       // Without a written window its size can be moved freely: the newest tokens stay in any case.
       control(matched ? "streaming_llm(sinks=0,size=128)" : "sliding_window", "Sliding window (control)")};

@@ -13,7 +13,8 @@ namespace kvlab {
 // "bytes_seen=0.5" as 0.5; throws UserError for anything else. "": none.
 std::optional<double> parse_match(const std::string& text);
 
-// What every method is measured by: the oracle, and two floors that look at no score. keep: their budget when
+// What every method is measured by: oracles with the same budget in every head and with a
+// budget spent unevenly, and two floors that look at no score. keep: their budget when
 // nothing is matched.
 std::vector<MethodSpec> control_methods(const RecipeDefaults& defaults, bool matched);
 

@@ -186,11 +186,12 @@ void set_distribution(MethodSummary& summary, const MethodResult& run) {
   summary.rms_delta_p = tokens->rms_delta_p;
 }
 
-// How far every method is above the first row that knows the future.
+// How far every method is above the best row that knows the future.
 void set_gaps(const ComparisonResult& result, std::vector<MethodSummary>& summaries) {
   std::optional<double> bound;
-  for (size_t i = 0; i < summaries.size() && !bound; ++i) {
-    if (result.methods[i].non_causal) bound = summaries[i].delta_nll;
+  for (size_t i = 0; i < summaries.size(); ++i) {
+    const std::optional<double>& delta = summaries[i].delta_nll;
+    if (result.methods[i].non_causal && delta && (!bound || *delta < *bound)) bound = delta;
   }
   for (size_t i = 0; bound && i < summaries.size(); ++i) {
     const MethodResult& row = result.methods[i];

@@ -56,7 +56,7 @@ struct MethodSummary {
   std::optional<double> kl_median, kl_p90, kl_p95, kl_p99, kl_p999, kl_max, rms_delta_p;
   // What only a whole comparison knows (summarise_all).
   std::optional<double> p_holm;         // delta_nll_p adjusted for the number of methods
-  std::optional<double> gap_to_oracle;  // delta_nll minus the oracle's, where a row knows the future
+  std::optional<double> gap_to_oracle;  // delta_nll minus that of the best row that knows the future
   std::optional<std::string> verdict;   // against the margin: PASS, FAIL or INCONCLUSIVE
   std::vector<MethodSummary> seeds;     // of a row of several seeds, one each
 };

@@ -108,6 +108,37 @@ TEST_F(HindsightTest, TheOracleEvictsWhatTheFutureAttendsToLeast) {
   }
 }
 
+// With a threshold entry j goes at the first n from which on no horizon e pays: the sum over n <= i < e of
+// (a_ij - threshold) is positive for none.
+TEST_F(HindsightTest, AThresholdKeepsAnEntryAsLongAsItPays) {
+  const int n = 60, layer = 1;
+  const double threshold = 0.02;
+  const std::vector<int32_t> tokens = random_tokens(n, 5);
+  const auto oracle = method_of("oracle(threshold=0.02,value_norm=no)");
+  const ModelShape& shape = oracle->shape;
+  const auto record = plan_lifetimes_ahead(tiny_model(), oracle, tokens, {}, cache_options());
+  CacheOptions options = cache_options();
+  const auto seen = std::make_shared<Collector>(layer, shape);
+  options.tap = seen;
+  Session(tiny_model(), method_of("none"), options).extend(tokens);
+  int evicted = 0;
+  for (int head = 0; head < shape.kv_heads; ++head) {
+    const auto weights = plain_attention(*seen, shape, head, n);
+    for (int j = 0; j < n; ++j) {
+      int32_t expected = kNever;
+      for (int from = j + 1; from < n && expected == kNever; ++from) {
+        double sum = 0, most = 0;
+        for (int i = from; i < n; ++i) most = std::max(most, sum += weights[i][j] - threshold);
+        if (most < 1e-7) expected = from;
+      }
+      EXPECT_EQ(record->evict_at[layer * shape.kv_heads + head][j], expected)
+          << "head " << head << " entry " << j;
+      evicted += expected != kNever;
+    }
+  }
+  EXPECT_GT(evicted, 10);
+}
+
 TEST_F(HindsightTest, TheLengthOfTheValueCounts) {
   const std::vector<int32_t> tokens = random_tokens(60, 5);
   const auto plan = [&](const char* recipe) {

@@ -2,20 +2,25 @@
 // Idea: It knows the future: it evicts what later queries would attend to least. Not a method but a ceiling
 // to measure methods by, and marked so wherever it appears. A first pass without compression gives the
 // attention a_ij of every query i to every entry j (mean over the query heads of a group); a second pass is
-// run with the evictions planned from it. When the budget acts after n tokens, entry j is worth its remaining
+// run with the evictions planned from it. With keep, size or free_density, entry j is worth its remaining
 // attention, sum_{i >= n} a_ij, times |v_j| (value_norm=yes): a query that misses it loses a_ij v_j. On the
 // built-in corpus (700 tokens each, keep=0.5 and 0.2) the length of the value took 9% and 12% off the loss.
-// It is a strong bound, not a proven one: evicting the entry of least remaining mass now need not be best for
-// what comes (Belady's rule is optimal for paging, where a miss costs the same whenever it comes), attention
-// mass is not loss, and the second pass's attention differs from the first's once entries are gone.
+// With a threshold, entries stay in any layer and head as long as some number of further queries pays more
+// than the threshold on average: of all plans that show queries as many entries, this one loses the least of
+// sum a_ij |v_j| (a Lagrangian relaxation, entry by entry). So keep bounds methods with the same budget in
+// every head, a threshold those that spend it unevenly. It is a strong bound, not a proven one: attention
+// mass is not loss, the second pass's attention differs from the first's once entries are gone, and under a
+// limit evicting the entry of least remaining mass now need not be best for what comes (Belady's rule is
+// optimal for paging, where a miss costs the same whenever it comes).
 // Paper: none; the idea is that of Belady, A study of replacement algorithms for a virtual-storage computer,
 // IBM Systems Journal 5(2), 1966.
 // Symbols: a_ij is the attention weight of query i on entry j without compression, |v_j| the length of the
-// entry's value, n the number of tokens seen when the budget acts.
+// entry's value (with a threshold, in units of the head's mean), n the number of tokens seen when the budget
+// acts.
 // Differs: from Belady's rule, as said above.
 // Bytes per token: none, since nothing has to be remembered.
 // In kvpress: none.
-// Examples: oracle(keep=0.5) oracle(keep=0.25,sinks=4) oracle(keep=0.5,value_norm=no)
+// Examples: oracle(keep=0.5) oracle(threshold=0.002) oracle(keep=0.25,sinks=4)
 #include <algorithm>
 #include <vector>
 
@@ -46,9 +51,42 @@ class Oracle : public PlannedScorer {
     }
     if (policy.neutral()) return;
     const std::vector<float> weights = attention(view);
+    const std::vector<double> size = value_sizes(view);
+    if (policy.threshold()) {
+      for (int64_t j = policy.sinks; j < view.n; ++j)
+        evict_at[j] = end_of_worth(view, policy, weights, j, size[j]);
+    } else {
+      plan_by_limit(view, policy, weights, size, evict_at);
+    }
+  }
+
+ private:
+  // Lengths of the values, in units of their mean: 1 on average in every head, so that heads can be compared.
+  std::vector<double> value_sizes(const PlanView& view) const {
     std::vector<double> size(static_cast<size_t>(view.n), 1.0);
-    for (int64_t j = 0; value_norm_ && j < view.n; ++j)
-      size[j] = l2_norm(view.v + j * view.head_dim, view.head_dim);
+    if (!value_norm_) return size;
+    double sum = 0;
+    for (int64_t j = 0; j < view.n; ++j) sum += size[j] = l2_norm(view.v + j * view.head_dim, view.head_dim);
+    for (double& length : size) length *= sum > 0 ? static_cast<double>(view.n) / sum : 1;
+    return size;
+  }
+
+  // The first action n from which on no number of further queries is worth more than the threshold on
+  // average. best: the most that a_ij |v_j| - threshold can still add up to from query n on.
+  static int32_t end_of_worth(const PlanView& view, const Policy& policy, const std::vector<float>& weights,
+                              int64_t j, double size) {
+    int32_t evict_at = kNever;
+    double best = 0;
+    for (int64_t n = view.n - 1; n > j; --n) {
+      best = std::max(0.0, best + row(weights, n)[j] * size - policy.value);
+      const bool acts = policy.at_context ? n == view.context : policy.acts(n);
+      if (best <= 0 && acts && !policy.is_protected(j, n)) evict_at = static_cast<int32_t>(n);
+    }
+    return evict_at;
+  }
+
+  static void plan_by_limit(const PlanView& view, const Policy& policy, const std::vector<float>& weights,
+                            const std::vector<double>& size, std::span<int32_t> evict_at) {
     std::vector<double> remaining(static_cast<size_t>(view.n), 0.0);
     for (int64_t i = 0; i < view.n; ++i) {
       for (int64_t j = 0; j <= i; ++j) remaining[j] += row(weights, i)[j];
@@ -69,7 +107,6 @@ class Oracle : public PlannedScorer {
     }
   }
 
- private:
   static float* row(std::vector<float>& triangle, int64_t i) { return triangle.data() + i * (i + 1) / 2; }
   static const float* row(const std::vector<float>& triangle, int64_t i) {
     return triangle.data() + i * (i + 1) / 2;
@@ -99,10 +136,12 @@ ScorerInfo describe() {
   info.title = "Oracle";
   info.paper = "a control; after Belady, IBM Systems Journal 5(2), 1966";
   info.summary = "evicts what future queries will attend to least; knows the future, so it bounds the others";
-  info.formula = "score_j = (sum over i >= n of a_ij) * |v_j|, a and v of a first pass without compression";
+  info.formula =
+      "score_j = (sum over i >= n of a_ij) * |v_j|, a and v of a first pass without compression (threshold: "
+      "the "
+      "largest mean of a_ij |v_j| / mean |v| over queries n <= i < e, for any e)";
   info.kind = ScorerKind::kPlanned;
   info.window = WindowRule::kNone;
-  info.no_threshold = "remaining attention shrinks towards the end of a document";
   info.non_causal = true;
   info.fields = {
       name_field("value_norm", std::string("yes"), {"yes", "no"}, "multiply by the length of the value")};
