@@ -3,13 +3,13 @@
 # on WikiText-2 (raw, test) and on a book, windows of 1024 tokens, every token scored while the method acts; and
 # the checks that its published table fails.
 #
-#   bench/document_d.sh [--quick] [--output FOLDER] WIKITEXT BOOK
+#   bench/document_d.sh [--quick] [--windows N] [--output FOLDER] WIKITEXT BOOK
 #
 # Writes FOLDER/document_d.md [kvlab_results/document_d] and kvlab's own files beside it, and ends with status 1
-# if a check fails. KVLAB names the program [build/release/bin/kvlab]. --quick: fewer ratios, shorter windows.
+# if a check fails. KVLAB names the program [build/release/bin/kvlab]. --quick: fewer ratios, shorter windows; --windows: of each text [8].
 set -euo pipefail
 
-fail_usage() { echo "usage: bench/document_d.sh [--quick] [--output FOLDER] WIKITEXT BOOK" >&2; exit 2; }
+fail_usage() { echo "usage: bench/document_d.sh [--quick] [--windows N] [--output FOLDER] WIKITEXT BOOK" >&2; exit 2; }
 
 output=kvlab_results/document_d
 ratios=0.0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
@@ -18,7 +18,8 @@ windows=8
 quick=""
 while [[ ${1:-} == --* ]]; do
   case $1 in
-    --quick) quick="--quick "; ratios=0.0,0.5,0.9; length=512; windows=4; shift ;;
+    --quick) quick+="--quick "; ratios=0.0,0.5,0.9; length=512; windows=4; shift ;;
+    --windows) [[ $# -ge 2 && $2 =~ ^[1-9][0-9]*$ ]] || fail_usage; windows=$2; quick+="--windows $2 "; shift 2 ;;
     --output) [[ $# -ge 2 ]] || fail_usage; output=$2; shift 2 ;;
     *) fail_usage ;;
   esac
