@@ -1,86 +1,54 @@
 // Attention when lifetimes are known before it runs: no compression, fixed scorers, imposed evictions. Scores
-// become evict_at, the blocked kernel reads what is alive, survivors are stored.
+// become evict_at, the blocked kernel reads what is alive, and what has died goes before the next piece, so
+// that pages are nearly always full of live entries.
 #include <algorithm>
 
-#include "base/threads.h"
-#include "cache/block_run.h"
+#include "cache/attend_scratch.h"
 #include "cache/kv_cache.h"
+#include "cache/query_block.h"
 
 namespace kvlab {
 
-void KvCache::plan(const LayerBlock& block, int head, const BlockScores& scores, BlockRun& run,
-                   EvictionCounts& counts) const {
-  const HeadStore& entries = store(block.layer, head);
-  run.set_store(head, entries);
+bool KvCache::plan(const LayerBlock& piece, int head, AttendScratch& scratch) {
+  HeadStore& store = entries(piece.layer, head);
+  const auto size = static_cast<size_t>(store.size());
   if (options_.imposed) {
-    const std::vector<int32_t>& evict_at = options_.imposed->evict_at[index(block.layer, head)];
-    for (int slot = 0; slot < entries.size(); ++slot)
-      run.evict_old(head)[slot] = evict_at[entries.position(slot)];
-    for (int r = 0; r < block.rows; ++r) run.evict_new(head)[r] = evict_at[block.first + r];
-  } else if (!scores.back().empty()) {
-    const std::vector<int32_t> positions = entries.positions();
-    const int first = first_state(stages_.size() - 1, head);
-    std::vector<float> old_scores(positions.size());
-    for (int slot = 0; slot < entries.size(); ++slot) old_scores[slot] = entries.state(first, slot);
-    const auto rows = static_cast<size_t>(block.rows);
-    counts += plan_lifetimes(
-        acting().spec.policy.of_head(block.layer, head),
-        {positions, old_scores, block.first, std::span(scores.back()).subspan(head * rows, rows)},
-        run.evict_old(head), run.evict_new(head));
+    const std::vector<int32_t>& evict_at = options_.imposed->evict_at[index(piece.layer, head)];
+    scratch.evict_at.resize(size);
+    for (size_t slot = 0; slot < size; ++slot)
+      scratch.evict_at[slot] = evict_at[store.position(static_cast<int>(slot))];
+    return true;
   }
-  run.build_spans(head, entries);
+  if (!acting().fixed()) return false;
+  const Policy policy = acting().spec.policy.of_head(piece.layer, head);
+  if (!may_evict(policy, store.size() - piece.rows, piece.first, piece.rows)) return false;
+  scratch.evict_at.resize(size);
+  const std::span<const int32_t> positions = store.stored_positions();  // first: it may move the scores
+  const float* scores = store.state_row(first_state(stages_.size() - 1, head));
+  const EvictionCounts counts =
+      plan_lifetimes(policy, {positions, {scores, size}, store.size() - piece.rows, piece.first},
+                     scratch.evict_at, scratch.lifetimes);
+  changes_[index(piece.layer, head)].counts += counts;
+  return counts.evictions > 0;
 }
 
-void KvCache::attend_by_lifetimes(const LayerBlock& block) {
-  const ModelShape& shape = method_->shape;
-  BlockRun run(block, shape, options_.type);
-
-  const BlockScores scores = score_block(block);
-  std::vector<EvictionCounts> counts(shape.kv_heads);
-  parallel_tasks(shape.kv_heads, [&](int head, int) { plan(block, head, scores, run, counts[head]); });
-  for (const EvictionCounts& c : counts) counts_ += c;
-
-  const int query_blocks = (block.rows + kQueryBlock - 1) / kQueryBlock;
-  std::vector<AttentionScratch> scratch(thread_count());
-  parallel_tasks(shape.kv_heads * query_blocks, [&](int task, int thread) {
-    // The longest rows first, so that no thread is left with one at the end.
-    const int first_row = (query_blocks - 1 - task / shape.kv_heads) * kQueryBlock;
-    run.attend(task % shape.kv_heads, first_row, std::min(kQueryBlock, block.rows - first_row),
-               scratch[thread]);
-  });
-  store_survivors(block, run, scores);
-}
-
-void KvCache::store_survivors(const LayerBlock& block, BlockRun& run, const BlockScores& scores) {
-  const ModelShape& shape = method_->shape;
-  const int64_t end = block.first + block.rows;
-  for (int head = 0; head < shape.kv_heads; ++head) {
-    if (options_.record_lifetimes) record_.evict_at[index(block.layer, head)].resize(end, kNever);
-    const std::vector<int32_t>&old_lives = run.evict_old(head), &new_lives = run.evict_new(head);
-    for (int slot = 0; slot < static_cast<int>(old_lives.size()); ++slot) {
-      if (old_lives[slot] > end) continue;
-      note_eviction(block.layer, head, store(block.layer, head).position(slot), old_lives[slot]);
-    }
-    for (int r = 0; r < block.rows; ++r) {
-      if (new_lives[r] <= end) note_eviction(block.layer, head, block.first + r, new_lives[r]);
-    }
+void KvCache::attend_by_lifetimes(const LayerBlock& piece, int head, AttendScratch& scratch) {
+  HeadStore& store = entries(piece.layer, head);
+  append_rows(piece, head, 0, piece.rows);
+  const bool some_go = plan(piece, head, scratch);
+  store.entry_pages(some_go ? scratch.evict_at.data() : nullptr, scratch.pages);
+  page_attention(query_block(piece, method_->shape, head, 0, piece.rows), scratch.pages, options_.type,
+                 scratch.kernel);
+  if (!some_go) return;
+  const int64_t end = piece.first + piece.rows;
+  HeadChanges& changes = changes_[index(piece.layer, head)];
+  scratch.gone.clear();
+  for (int slot = store.size() - 1; slot >= 0; --slot) {
+    if (scratch.evict_at[slot] > end) continue;
+    scratch.gone.push_back(slot);
+    changes.evictions.push_back({store.position(slot), scratch.evict_at[slot]});
   }
-  parallel_tasks(shape.kv_heads, [&](int head, int) {
-    HeadStore& entries = stores_[index(block.layer, head)];
-    std::vector<int32_t> gone;
-    for (int slot = entries.size() - 1; slot >= 0; --slot) {
-      if (run.evict_old(head)[slot] <= end) gone.push_back(slot);
-    }
-    entries.remove(gone);
-    // A weights scorer gets here only with imposed evictions, and then carries zeros.
-    std::vector<float> state;
-    for (int r = 0; r < block.rows; ++r) {
-      if (run.evict_new(head)[r] <= end) continue;
-      start_state(scores, block, head, r, state);
-      entries.append(run.key(head, r), run.value(head, r), static_cast<int32_t>(block.first + r),
-                     state.data());
-    }
-  });
+  store.remove(scratch.gone);
 }
 
 }  // namespace kvlab

@@ -3,10 +3,17 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "cache/attend_scratch.h"
 #include "cache/query_memory.h"
 #include "kernels/elementwise.h"
+#include "kernels/rotary_table.h"
 
 namespace kvlab {
+
+AttendScratch& attend_scratch() {
+  thread_local AttendScratch scratch;
+  return scratch;
+}
 
 KvCache::KvCache(std::shared_ptr<const Method> method, CacheOptions options)
     : method_(std::move(method)), options_(std::move(options)) {
@@ -20,10 +27,12 @@ KvCache::KvCache(std::shared_ptr<const Method> method, CacheOptions options)
   const ModelShape& shape = method_->shape;
   add_stage(*method_);
   if (method_->context) add_stage(*method_->context);
+  choose_path();
   for (int layer = 0; layer < shape.layers; ++layer) {
     for (int head = 0; head < shape.kv_heads; ++head)
       stores_.emplace_back(shape.head_dim, options_.type, first_state(stages_.size(), head));
   }
+  changes_.resize(stores_.size());
   record_.heads = shape.kv_heads;
   if (options_.record_lifetimes) record_.evict_at.resize(stores_.size());
 }
@@ -34,55 +43,98 @@ void KvCache::add_stage(const Method& method) {
   if (method.periodic()) stages_.back().memories.resize(static_cast<size_t>(shape.layers) * shape.kv_heads);
 }
 
-void KvCache::attend(const LayerBlock& block) {
-  KVLAB_CHECK(block.first == tokens_ || block.layer > 0);
-  const ModelShape& shape = method_->shape;
-  if (options_.type == DType::kBF16) {
-    for (int r = 0; r < block.rows; ++r) {
-      round_to_bf16(block.k + r * block.kv_stride, shape.kv_heads * shape.head_dim);
-      round_to_bf16(block.v + r * block.kv_stride, shape.kv_heads * shape.head_dim);
+// Which of the three ways of attending runs follows from what must be observed.
+void KvCache::choose_path() {
+  path_ = Path::kLifetimes;
+  chain_heads_ = 1;
+  for (const Stage& stage : stages_) {
+    if (options_.imposed) break;
+    if (stage.method->weights()) {
+      path_ = Path::kWeights;
+      if (stage.method->weights()->joint_heads()) chain_heads_ = method_->shape.kv_heads;
+    } else if (stage.method->periodic() && path_ == Path::kLifetimes) {
+      path_ = Path::kPeriods;
     }
   }
-  if (options_.tap) options_.tap->see(block);
-  const auto any = [&](auto is_kind) {
-    return !options_.imposed && std::any_of(stages_.begin(), stages_.end(), is_kind);
-  };
-  if (any([](const Stage& stage) { return stage.method->weights(); })) {
-    attend_by_weights(block);
-  } else if (any([](const Stage& stage) { return stage.method->periodic(); })) {
-    attend_by_periods(block);
-  } else {
-    attend_by_lifetimes(block);
-  }
-  note_block(block);
 }
 
-void KvCache::note_block(const LayerBlock& block) {
+void KvCache::begin(int64_t rows, int pieces) {
   const ModelShape& shape = method_->shape;
-  if (block.layer == 0) {
-    tokens_ = block.first + block.rows;
-    evicted_at_.resize(tokens_ + 1);
+  first_ = tokens_;
+  tokens_ += rows;
+  piece_scores_.assign(pieces, PieceScores(stages_.size()));
+  for (size_t i = 0; i < changes_.size(); ++i) changes_[i].peak_bytes = stores_[i].allocated();
+  const bool periodic = std::any_of(stages_.begin(), stages_.end(),
+                                    [](const Stage& stage) { return stage.method->periodic(); });
+  if (periodic) {
+    rotary_ = std::make_shared<const RotaryTable>(shape.rotary_frequencies, first_, static_cast<int>(rows));
   }
-  const int64_t block_bytes = int64_t{2} * block.rows * shape.kv_heads * shape.head_dim *
-                              static_cast<int64_t>(element_size(options_.type));
-  peak_bytes_ = std::max(peak_bytes_, allocated_ + block_bytes);
-  note_allocated();
 }
 
-void KvCache::note_allocated() {
-  allocated_ = 0;
-  for (const HeadStore& store : stores_) allocated_ += store.allocated();
+void KvCache::prepare(const LayerBlock& piece) {
+  const int row_size = method_->shape.kv_heads * method_->shape.head_dim;
+  if (options_.type == DType::kBF16) {
+    for (int r = 0; r < piece.rows; ++r) {
+      round_to_bf16(piece.k + r * piece.kv_stride, row_size);
+      round_to_bf16(piece.v + r * piece.kv_stride, row_size);
+    }
+  }
+  PieceScores& scores = piece_scores_[piece.piece];
+  for (size_t s = 0; s < stages_.size(); ++s) {
+    const FixedScorer* scorer = stages_[s].method->fixed();
+    if (!scorer) continue;
+    scores[s].resize(static_cast<size_t>(method_->shape.kv_heads) * piece.rows);
+    scorer->score({piece.layer, piece.first, piece.rows, piece.k, piece.v, piece.kv_stride, piece.hidden,
+                   options_.document},
+                  scores[s].data());
+  }
+}
+
+void KvCache::attend(const LayerBlock& piece, int chain) {
+  KVLAB_CHECK(piece.rows <= kQueryBlock);
+  AttendScratch& scratch = attend_scratch();
+  switch (path_) {
+    case Path::kWeights:
+      return attend_by_weights(piece, chain, scratch);
+    case Path::kPeriods:
+      return attend_by_periods(piece, chain, scratch);
+    case Path::kLifetimes:
+      return attend_by_lifetimes(piece, chain, scratch);
+  }
+}
+
+void KvCache::evict(int layer, int head, std::span<const int32_t> slots, int64_t n) {
+  HeadStore& store = entries(layer, head);
+  HeadChanges& changes = changes_[index(layer, head)];
+  store.stored_positions();
+  changes.peak_bytes = std::max(changes.peak_bytes, store.allocated());
+  for (const int32_t slot : slots)
+    changes.evictions.push_back({store.position(slot), static_cast<int32_t>(n)});
+  store.remove(slots);
+}
+
+void KvCache::end() {
+  evicted_at_.resize(tokens_ + 1);
+  int64_t peak = 0;
+  for (size_t i = 0; i < changes_.size(); ++i) {
+    HeadChanges& changes = changes_[i];
+    if (options_.record_lifetimes) record_.evict_at[i].resize(tokens_, kNever);
+    for (const Eviction& gone : changes.evictions) {
+      ++evicted_at_[gone.n];
+      if (options_.record_lifetimes) record_.evict_at[i][gone.position] = gone.n;
+    }
+    // With imposed evictions nobody decides, so nobody else counts.
+    if (options_.imposed) counts_.evictions += static_cast<int64_t>(changes.evictions.size());
+    counts_ += changes.counts;
+    stores_[i].trim();
+    peak += std::max(changes.peak_bytes, stores_[i].allocated());
+    changes.evictions.clear();
+    changes.counts = {};
+  }
   for (const Stage& stage : stages_) {
-    for (const auto& memory : stage.memories) allocated_ += memory ? memory->bytes() : 0;
+    for (const auto& memory : stage.memories) peak += memory ? memory->bytes() : 0;
   }
-  peak_bytes_ = std::max(peak_bytes_, allocated_);
-}
-
-void KvCache::note_eviction(int layer, int head, int64_t position, int64_t n) {
-  if (static_cast<int64_t>(evicted_at_.size()) <= n) evicted_at_.resize(n + 1);
-  ++evicted_at_[n];
-  if (options_.imposed) ++counts_.evictions;  // nobody decides, so nobody else counts
-  if (options_.record_lifetimes) record_.evict_at[index(layer, head)][position] = static_cast<int32_t>(n);
+  peak_bytes_ = std::max(peak_bytes_, peak);
 }
 
 CacheBytes KvCache::bytes() const {

@@ -1,6 +1,9 @@
-// The cache of one session: every layer and KV head of a model, under one method. attend() runs a layer's
-// attention for a block of new tokens exactly as if they came one by one, and keeps only what the method
-// leaves.
+// The cache of one session: every layer and KV head of a model, under one method. attend() runs attention for
+// a piece of a layer's new tokens exactly as if they came one by one, and keeps only what the method leaves.
+//
+// An extend is: begin(); for every layer and piece prepare(), then attend() by every chain; end(). A chain is
+// a KV head, or all heads of a layer where they decide together; it takes the pieces of a layer in order.
+// Chains and layers are independent of each other, and so may run at the same time.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +13,7 @@
 #include "cache/head_store.h"
 #include "cache/lifetimes.h"
 #include "cache/method.h"
+#include "kernels/attention.h"
 
 namespace kvlab {
 
@@ -33,13 +37,14 @@ struct CacheOptions {
   std::shared_ptr<LayerTap> tap;  // sees every block before its attention; forks share it
 };
 
-// A layer's block of new tokens. Row r is at position first + r. q: [rows][query_heads * head_dim]; k, v:
-// [rows][kv_heads * head_dim], keys rotated; all with their strides in floats. k and v are rounded to the
-// cache's type in place.
+// New tokens of one layer: all of an extend, or a piece of at most kQueryBlock. Row r is at position first +
+// r. q: [rows][query_heads * head_dim]; k, v: [rows][kv_heads * head_dim], keys rotated; all with their
+// strides in floats.
 struct LayerBlock {
   int layer = 0;
   int64_t first = 0;
   int rows = 0;
+  int piece = 0;  // number of the piece in its extend
   const float* q = nullptr;
   float* k = nullptr;
   float* v = nullptr;
@@ -54,13 +59,14 @@ class LayerTap {
  public:
   virtual ~LayerTap() = default;
   virtual bool wants_hidden() const { return false; }
-  // Queries and keys rotated, keys and values as the cache stores them. Called once per layer and block.
+  // Queries and keys rotated, keys and values as the cache stores them. Called once per layer and extend, in
+  // order, with all its rows.
   virtual void see(const LayerBlock& block) = 0;
 };
 
-class BlockRun;
 class QueryMemory;
 struct RotaryTable;
+struct AttendScratch;
 
 class KvCache {
  public:
@@ -78,8 +84,18 @@ class KvCache {
     return method_->wants_hidden() || (options_.tap && options_.tap->wants_hidden());
   }
 
-  // All layers must be given the same blocks, in order.
-  void attend(const LayerBlock& block);
+  bool wants_whole_layers() const { return options_.tap != nullptr; }
+  int chains() const { return method_->shape.kv_heads / chain_heads_; }
+
+  // Begins an extend by `rows` tokens in so many pieces. All layers must be given the same pieces.
+  void begin(int64_t rows, int pieces);
+  // Rounds a piece's keys and values to the cache's type in place, and scores them. Different pieces may be
+  // prepared at the same time.
+  void prepare(const LayerBlock& piece);
+  // With a tap: shows it a layer whose pieces are all prepared, before any is attended to.
+  void see(const LayerBlock& layer) { options_.tap->see(layer); }
+  void attend(const LayerBlock& piece, int chain);
+  void end();
   // The end of the context: a recipe with at=context acts now, and a two-phase recipe starts to stream. Only
   // the first call counts, forks included.
   void end_context();
@@ -93,7 +109,9 @@ class KvCache {
     return own.memories.empty() ? nullptr : own.memories[index(layer, head)].get();
   }
   CacheBytes bytes() const;
-  int64_t peak_bytes() const { return peak_bytes_; }  // stored entries and the block in work, at its highest
+  // The sum over layers and heads of the most that each took during an extend: not less than what was
+  // allocated at any time, whatever order the chains run in.
+  int64_t peak_bytes() const { return peak_bytes_; }
   int64_t live_entries() const;
   EvictionCounts evictions() const { return counts_; }
   // evicted_at()[n]: entries of all layers and heads that query n is the first not to see; size tokens() + 1
@@ -102,59 +120,59 @@ class KvCache {
   const LifetimeRecord& lifetimes() const { return record_; }
 
  private:
-  struct Unit;  // KV heads that decide together, in the one-query path
+  enum class Path { kLifetimes, kWeights, kPeriods };
   // A method that watches the session, and what it knows of past queries.
   struct Stage {
     const Method* method;
     std::vector<std::shared_ptr<QueryMemory>> memories;  // [layer][head], of periodic scorers only
   };
-  // Fixed scores of a block's entries, by stage: [head * rows + row]; empty for other scorers.
-  using BlockScores = std::vector<std::vector<float>>;
+  // Fixed scores of a piece's entries, by stage: [head * rows + row]; empty for other scorers.
+  using PieceScores = std::vector<std::vector<float>>;
+  // The entry at `position` is not seen from query n on.
+  struct Eviction {
+    int32_t position, n;
+  };
+  // What an extend does to one layer and KV head, until end() adds it up.
+  struct HeadChanges {
+    std::vector<Eviction> evictions;
+    EvictionCounts counts;
+    int64_t peak_bytes = 0;
+  };
   KvCache(const KvCache&) = default;
   size_t index(int layer, int head) const {
     return static_cast<size_t>(layer) * method_->shape.kv_heads + head;
   }
+  HeadStore& entries(int layer, int head) { return stores_[index(layer, head)]; }
 
   void add_stage(const Method& method);
+  void choose_path();
   // The method whose budget is in force.
   const Method& acting() const { return *stages_.back().method; }
   // Where the floats that a stage's scorer carries per entry begin, among those of a head.
   int first_state(size_t stage, int head) const;
-  BlockScores score_block(const LayerBlock& block) const;
-  // What a new entry carries before any query has seen it: fixed scores, else zeros.
-  void start_state(const BlockScores& scores, const LayerBlock& block, int head, int row,
-                   std::vector<float>& state) const;
+  // Adds rows of a piece to a head's entries, with their fixed scores.
+  void append_rows(const LayerBlock& piece, int head, int first_row, int rows);
   // Hands queries of a KV head to the periodic scorers' memories.
-  void remember_queries(const LayerBlock& block, int head, int first_row, int rows,
-                        const RotaryTable& rotary);
+  void remember_queries(const LayerBlock& piece, int head, int first_row, int rows);
   QueryMemory& query_memory(Stage& stage, int layer, int head);
+  // Removes slots, given in descending order, that are not seen from query n on.
+  void evict(int layer, int head, std::span<const int32_t> slots, int64_t n);
 
-  void attend_by_lifetimes(const LayerBlock& block);
-  void plan(const LayerBlock& block, int head, const BlockScores& scores, BlockRun& run,
-            EvictionCounts& counts) const;
-  void store_survivors(const LayerBlock& block, BlockRun& run, const BlockScores& scores);
-  void attend_by_weights(const LayerBlock& block);
-  void run_unit(const LayerBlock& block, int first_head, int heads, const BlockScores& scores,
-                std::vector<std::pair<int32_t, int32_t>>& gone, EvictionCounts& counts);
-  Unit load_unit(int layer, int first_head, int heads) const;
-  void append_to_unit(const LayerBlock& block, int first_head, int row, const BlockScores& scores,
-                      Unit& unit) const;
-  void observe(int first_head, int h, const float* weights, int64_t weights_stride, Unit& unit) const;
-  void store_unit(int layer, int first_head, Unit& unit);
-  void attend_by_periods(const LayerBlock& block);
-  void run_periods(const LayerBlock& block, int head, const RotaryTable& rotary, BlockRun& run,
-                   EvictionCounts& counts);
-  EvictionCounts act_on_head(const LayerBlock& block, int head, int rows, BlockRun& run) const;
-  void score_live(int layer, int head, int64_t n, std::span<const int32_t> positions, const float* k,
-                  const float* v, float* scores) const;
+  void attend_by_lifetimes(const LayerBlock& piece, int head, AttendScratch& scratch);
+  // Lifetimes of a head's entries, the piece's included; false when all stay.
+  bool plan(const LayerBlock& piece, int head, AttendScratch& scratch);
+  void attend_by_weights(const LayerBlock& piece, int chain, AttendScratch& scratch);
+  void attend_row(const LayerBlock& piece, int first_head, int row, AttendScratch& scratch);
+  void observe(const LayerBlock& piece, int first_head, int h, const float* weights, int64_t stride);
+  void act_on_chain(const LayerBlock& piece, int first_head, int64_t n, const Policy& policy,
+                    AttendScratch& scratch);
+  void attend_by_periods(const LayerBlock& piece, int head, AttendScratch& scratch);
+  void act_on_head(int layer, int head, int64_t n, AttendScratch& scratch);
+  // Scores the entries in order of position; `order` receives their slots.
+  void score_in_order(int layer, int head, int64_t n, AttendScratch& scratch) const;
   void act_at_end_of_context();
-  void end_context_of_head(int layer, int head, std::vector<int32_t>& gone);
-  void end_context_of_unit(int layer, int head, int heads, std::vector<int32_t>& gone);
+  void end_context_of_chain(int layer, int head, AttendScratch& scratch);
   void leave_context_stage();
-  // The entry at `position` is not seen from query n on.
-  void note_eviction(int layer, int head, int64_t position, int64_t n);
-  void note_block(const LayerBlock& block);
-  void note_allocated();
 
   std::shared_ptr<const Method> method_;
   CacheOptions options_;
@@ -162,10 +180,16 @@ class KvCache {
   // Who watches: the method and, on top of it until the context has ended, the context's method of a
   // two-phase recipe. All observe, the last one's budget is in force. Entries carry the floats of all.
   std::vector<Stage> stages_;
+  Path path_ = Path::kLifetimes;
+  int chain_heads_ = 1;  // KV heads of a chain
   int64_t tokens_ = 0;
   bool context_ended_ = false;
   int64_t peak_bytes_ = 0;
-  int64_t allocated_ = 0;
+  // Of the extend in work.
+  int64_t first_ = 0;
+  std::vector<PieceScores> piece_scores_;
+  std::vector<HeadChanges> changes_;  // [layer][head]
+  std::shared_ptr<const RotaryTable> rotary_;
   EvictionCounts counts_;
   std::vector<int64_t> evicted_at_;
   LifetimeRecord record_;

@@ -1,90 +1,137 @@
 #include "cache/lifetimes.h"
 
 #include <algorithm>
-#include <numeric>
-#include <queue>
 
-#include "base/error.h"
 #include "kernels/attention.h"
+#include "kernels/entry_scores.h"
 
 namespace kvlab {
 
 namespace {
 
-struct Candidate {
-  float score;
-  int32_t position;
-  int32_t index;  // old: index; new: old_count + row
+using Candidate = LifetimeScratch::Candidate;
+
+bool goes_before(const Candidate& a, const Candidate& b) {
+  return a.score != b.score ? a.score < b.score : a.position < b.position;
+}
+// For heaps: the one that goes first is on top.
+bool goes_later(const Candidate& a, const Candidate& b) {
+  return goes_before(b, a);
+}
+
+// The actions of a policy within a block: after first, first + every, ... last tokens.
+struct Actions {
+  int64_t first, last, every;
+  bool none() const { return first > last; }
 };
 
-// Least score first; of equal scores the lower position.
-struct GoesLater {
-  bool operator()(const Candidate& a, const Candidate& b) const {
-    return a.score != b.score ? a.score > b.score : a.position > b.position;
+Actions actions_in(const Policy& policy, int64_t first_new, int64_t rows) {
+  const int64_t every = policy.every;
+  return {first_new / every * every + every, (first_new + rows) / every * every, every};
+}
+
+int64_t window_start(const Policy& policy, int64_t n) {
+  return n - policy.window_at(n);
+}
+
+// Splits unprotected entries into those outside the window at the first action, and those that leave it until
+// the last one, in order of position.
+void collect(const Policy& policy, const HeadEntries& entries, const Actions& actions,
+             LifetimeScratch& scratch) {
+  scratch.open.clear();
+  scratch.leaving.clear();
+  const int64_t open_before = window_start(policy, actions.first);
+  const int64_t leave_before = window_start(policy, actions.last);
+  const auto size = static_cast<int32_t>(entries.positions.size());
+  for (int32_t slot = 0; slot < size; ++slot) {
+    const int32_t position = entries.positions[slot];
+    if (position < policy.sinks || position >= leave_before) continue;
+    (position < open_before ? scratch.open : scratch.leaving)
+        .push_back({entries.scores[slot], position, slot});
   }
-};
+  std::sort(scratch.leaving.begin(), scratch.leaving.end(),
+            [](const Candidate& a, const Candidate& b) { return a.position < b.position; });
+}
+
+EvictionCounts plan_threshold(const Policy& policy, const Actions& actions, std::span<int32_t> evict_at,
+                              const LifetimeScratch& scratch) {
+  EvictionCounts counts;
+  const auto judge = [&](const Candidate& c, int64_t n) {
+    if (!(c.score < policy.value)) return;
+    evict_at[c.slot] = static_cast<int32_t>(n);
+    ++counts.evictions;
+  };
+  for (const Candidate& c : scratch.open) judge(c, actions.first);
+  size_t next = 0;
+  for (int64_t n = actions.first; n <= actions.last; n += actions.every) {
+    const int64_t start = window_start(policy, n);
+    for (; next < scratch.leaving.size() && scratch.leaving[next].position < start; ++next)
+      judge(scratch.leaving[next], n);
+  }
+  return counts;
+}
+
+// The most entries that the budget takes away until the last action.
+int64_t most_evictions(const Policy& policy, int64_t old_count, int64_t first_new, const Actions& actions) {
+  int64_t most = 0;
+  for (int64_t n = actions.first; n <= actions.last; n += actions.every)
+    most = std::max(most, old_count + n - first_new - policy.limit_at(n));
+  return most;
+}
+
+EvictionCounts plan_limit(const Policy& policy, const HeadEntries& entries, const Actions& actions,
+                          std::span<int32_t> evict_at, LifetimeScratch& scratch) {
+  EvictionCounts counts;
+  const int64_t most = most_evictions(policy, entries.old_count, entries.first_new, actions);
+  std::vector<Candidate>& heap = scratch.open;
+  // Of the entries outside the window only the `most` first can go: the others need not be sorted.
+  int64_t safe = 0;
+  if (static_cast<int64_t>(heap.size()) > most) {
+    safe = static_cast<int64_t>(heap.size()) - most;
+    std::nth_element(heap.begin(), heap.begin() + most, heap.end(), goes_before);
+    heap.resize(most);
+  }
+  std::make_heap(heap.begin(), heap.end(), goes_later);
+  int64_t live = entries.old_count, appended = 0;
+  size_t next = 0;
+  for (int64_t n = actions.first; n <= actions.last; n += actions.every) {
+    live += n - entries.first_new - appended;
+    appended = n - entries.first_new;
+    const int64_t start = window_start(policy, n), limit = policy.limit_at(n);
+    for (; next < scratch.leaving.size() && scratch.leaving[next].position < start; ++next) {
+      heap.push_back(scratch.leaving[next]);
+      std::push_heap(heap.begin(), heap.end(), goes_later);
+    }
+    const int64_t before = counts.evictions;
+    for (; live > limit && !heap.empty(); --live) {
+      std::pop_heap(heap.begin(), heap.end(), goes_later);
+      evict_at[heap.back().slot] = static_cast<int32_t>(n);
+      heap.pop_back();
+      ++counts.evictions;
+    }
+    if (heap.empty() && safe == 0) counts.forced += counts.evictions - before;
+  }
+  return counts;
+}
 
 }  // namespace
 
-EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, std::span<int32_t> evict_old,
-                              std::span<int32_t> evict_new) {
-  std::fill(evict_old.begin(), evict_old.end(), kNever);
-  std::fill(evict_new.begin(), evict_new.end(), kNever);
-  EvictionCounts counts;
-  if (policy.neutral() || policy.at_context) return counts;
+bool may_evict(const Policy& policy, int64_t old_count, int64_t first_new, int64_t rows) {
+  if (policy.neutral() || policy.at_context) return false;
+  const Actions actions = actions_in(policy, first_new, rows);
+  if (actions.none()) return false;
+  return policy.threshold() || most_evictions(policy, old_count, first_new, actions) > 0;
+}
 
-  const auto old_count = static_cast<int64_t>(entries.old_positions.size());
-  const auto rows = static_cast<int64_t>(entries.new_scores.size());
-  std::vector<int32_t> by_position(old_count);
-  std::iota(by_position.begin(), by_position.end(), 0);
-  std::sort(by_position.begin(), by_position.end(),
-            [&](int32_t a, int32_t b) { return entries.old_positions[a] < entries.old_positions[b]; });
-
-  std::priority_queue<Candidate, std::vector<Candidate>, GoesLater> unprotected;
-  const auto evict = [&](const Candidate& c, int64_t n) {
-    (c.index < old_count ? evict_old[c.index] : evict_new[c.index - old_count]) = static_cast<int32_t>(n);
-    ++counts.evictions;
-  };
-  int64_t next = 0;  // entries in order of position that have not left the window yet start here
-  int64_t live = old_count;
-  int64_t appended = 0;
-  for (int64_t n = entries.first_new / policy.every * policy.every + policy.every;
-       n <= entries.first_new + rows; n += policy.every) {
-    live += n - entries.first_new - appended;
-    appended = n - entries.first_new;
-    const int64_t window_start = n - policy.window_at(n);
-    for (; next < old_count + appended; ++next) {
-      Candidate c;
-      if (next < old_count) {
-        const int32_t slot = by_position[next];
-        c = {entries.old_scores[slot], entries.old_positions[slot], slot};
-      } else {
-        const int64_t row = next - old_count;
-        c = {entries.new_scores[row], static_cast<int32_t>(entries.first_new + row),
-             static_cast<int32_t>(next)};
-      }
-      if (c.position >= window_start) break;
-      if (c.position < policy.sinks) continue;
-      if (policy.threshold()) {
-        if (c.score < policy.value) {
-          evict(c, n);
-          --live;
-        }
-      } else {
-        unprotected.push(c);
-      }
-    }
-    if (policy.threshold()) continue;
-    const int64_t limit = policy.limit_at(n);
-    const int64_t before = counts.evictions;
-    while (live > limit && !unprotected.empty()) {
-      evict(unprotected.top(), n);
-      unprotected.pop();
-      --live;
-    }
-    if (unprotected.empty()) counts.forced += counts.evictions - before;
-  }
-  return counts;
+EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, std::span<int32_t> evict_at,
+                              LifetimeScratch& scratch) {
+  std::fill(evict_at.begin(), evict_at.end(), kNever);
+  const int64_t rows = static_cast<int64_t>(entries.positions.size()) - entries.old_count;
+  if (!may_evict(policy, entries.old_count, entries.first_new, rows)) return {};
+  const Actions actions = actions_in(policy, entries.first_new, rows);
+  collect(policy, entries, actions, scratch);
+  return policy.threshold() ? plan_threshold(policy, actions, evict_at, scratch)
+                            : plan_limit(policy, entries, actions, evict_at, scratch);
 }
 
 EvictionCounts act_once(const Policy& policy, int64_t n, std::span<const int32_t> positions,
@@ -92,10 +139,10 @@ EvictionCounts act_once(const Policy& policy, int64_t n, std::span<const int32_t
   gone.clear();
   EvictionCounts counts;
   if (policy.neutral()) return counts;
-  const int64_t window_start = n - policy.window_at(n);
+  const int64_t window_begin = window_start(policy, n);
   const auto size = static_cast<int32_t>(positions.size());
   const auto open = [&](int32_t slot) {
-    return positions[slot] >= policy.sinks && positions[slot] < window_start;
+    return positions[slot] >= policy.sinks && positions[slot] < window_begin;
   };
   if (policy.threshold()) {
     for (int32_t slot = size - 1; slot >= 0; --slot) {
@@ -110,14 +157,10 @@ EvictionCounts act_once(const Policy& policy, int64_t n, std::span<const int32_t
     return scores[a] != scores[b] ? scores[a] < scores[b] : positions[a] < positions[b];
   };
   int64_t free = 0;
-  if (over == 1) {  // every token's case: one pass, no allocation
-    int32_t least = -1;
-    for (int32_t slot = 0; slot < size; ++slot) {
-      if (!open(slot)) continue;
-      ++free;
-      if (least < 0 || goes_first(slot, least)) least = slot;
-    }
-    if (least >= 0) gone.push_back(least);
+  if (over == 1) {  // every token's case
+    const LeastEntry least = least_open(scores.data(), positions.data(), size, policy.sinks, window_begin);
+    free = least.open;
+    if (least.slot >= 0) gone.push_back(least.slot);
   } else {
     for (int32_t slot = 0; slot < size; ++slot) {
       if (open(slot)) gone.push_back(slot);

@@ -19,20 +19,33 @@ struct EvictionCounts {
   }
 };
 
-// The entries of one KV head: those live before the block (any order), then the block's own at first_new,
-// first_new + 1, ...
+// The entries of one KV head by slot: `old_count` that were live before the block, in any order, then the
+// block's own at first_new, first_new + 1, ...
 struct HeadEntries {
-  std::span<const int32_t> old_positions;
-  std::span<const float> old_scores;
+  std::span<const int32_t> positions;
+  std::span<const float> scores;
+  int64_t old_count = 0;
   int64_t first_new = 0;
-  std::span<const float> new_scores;
 };
 
-// Plans which entries the policy evicts while the block's tokens are appended one by one. Fills evict_old and
-// evict_new with the query from which on an entry is not seen, kNever for survivors. O((old + new) log).
+// Working memory of plan_lifetimes.
+struct LifetimeScratch {
+  struct Candidate {
+    float score;
+    int32_t position;
+    int32_t slot;
+  };
+  std::vector<Candidate> open, leaving;
+};
+
+// Whether anything can go while `rows` tokens are appended to old_count entries.
+bool may_evict(const Policy& policy, int64_t old_count, int64_t first_new, int64_t rows);
+
+// Plans which entries the policy evicts while the block's tokens are appended one by one: evict_at[slot]
+// becomes the query from which on an entry is not seen, kNever for survivors. O(entries + evictions log).
 // Ties: the lower position goes first.
-EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, std::span<int32_t> evict_old,
-                              std::span<int32_t> evict_new);
+EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, std::span<int32_t> evict_at,
+                              LifetimeScratch& scratch);
 
 // One action of the policy after n tokens on live entries (the weights kernel, the end of a context): which
 // slots go. `gone` receives slots in descending order.

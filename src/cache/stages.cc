@@ -1,5 +1,7 @@
-// What the methods that watch a session need of every block: where their floats lie among those that an entry
+// What the methods that watch a session need of every piece: where their floats lie among those that an entry
 // carries, fixed scores, and past queries.
+#include <algorithm>
+
 #include "cache/kv_cache.h"
 #include "cache/query_memory.h"
 #include "kernels/rotary_table.h"
@@ -12,26 +14,19 @@ int KvCache::first_state(size_t stage, int head) const {
   return first;
 }
 
-KvCache::BlockScores KvCache::score_block(const LayerBlock& block) const {
-  BlockScores scores(stages_.size());
-  for (size_t s = 0; s < stages_.size(); ++s) {
-    const FixedScorer* scorer = stages_[s].method->fixed();
-    if (!scorer) continue;
-    scores[s].resize(static_cast<size_t>(method_->shape.kv_heads) * block.rows);
-    scorer->score({block.layer, block.first, block.rows, block.k, block.v, block.kv_stride, block.hidden,
-                   options_.document},
-                  scores[s].data());
-  }
-  return scores;
-}
-
-void KvCache::start_state(const BlockScores& scores, const LayerBlock& block, int head, int row,
-                          std::vector<float>& state) const {
-  state.assign(first_state(stages_.size(), head), 0.0f);
+void KvCache::append_rows(const LayerBlock& piece, int head, int first_row, int rows) {
+  HeadStore& store = entries(piece.layer, head);
+  const int old_size = store.size(), d = method_->shape.head_dim;
+  const int64_t offset = first_row * piece.kv_stride + int64_t{1} * head * d;
+  store.append(piece.k + offset, piece.v + offset, piece.kv_stride, rows, piece.first + first_row);
+  const PieceScores& scores = piece_scores_[piece.piece];
   for (size_t s = 0; s < scores.size(); ++s) {
-    if (!scores[s].empty())
-      state[first_state(s, head)] = scores[s][static_cast<size_t>(head) * block.rows + row];
+    if (scores[s].empty()) continue;
+    std::copy_n(scores[s].data() + static_cast<size_t>(head) * piece.rows + first_row, rows,
+                store.state_row(first_state(s, head)) + old_size);
   }
+  HeadChanges& changes = changes_[index(piece.layer, head)];
+  changes.peak_bytes = std::max(changes.peak_bytes, store.allocated());
 }
 
 QueryMemory& KvCache::query_memory(Stage& stage, int layer, int head) {
@@ -46,17 +41,18 @@ QueryMemory& KvCache::query_memory(Stage& stage, int layer, int head) {
   return *memory;
 }
 
-void KvCache::remember_queries(const LayerBlock& block, int head, int first_row, int rows,
-                               const RotaryTable& rotary) {
+void KvCache::remember_queries(const LayerBlock& piece, int head, int first_row, int rows) {
   const int d = method_->shape.head_dim;
-  const float* q = block.q + static_cast<int64_t>(head) * method_->shape.group() * d;
+  const float* q = piece.q + static_cast<int64_t>(head) * method_->shape.group() * d;
+  const RotaryTable& rotary = *rotary_;
+  const int shift = static_cast<int>(piece.first - first_);
   for (Stage& stage : stages_) {
     if (!stage.method->periodic()) continue;
-    QueryMemory& memory = query_memory(stage, block.layer, head);
+    QueryMemory& memory = query_memory(stage, piece.layer, head);
     const int64_t sinks = stage.method->spec.policy.sinks;
     for (int r = first_row; r < first_row + rows; ++r) {
-      memory.append(q + r * block.q_stride, d, rotary.cos_row(r), rotary.sin_row(r), rotary.pairs,
-                    block.first + r >= sinks);
+      memory.append(q + r * piece.q_stride, d, rotary.cos_row(shift + r), rotary.sin_row(shift + r),
+                    rotary.pairs, piece.first + r >= sinks);
     }
   }
 }

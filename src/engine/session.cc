@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
+#include "models/pipeline.h"
 #include "models/rotary.h"
 
 namespace kvlab {
@@ -13,14 +16,26 @@ class CacheAttention : public AttentionProvider {
  public:
   explicit CacheAttention(KvCache& cache) : cache_(cache) {}
   bool wants_hidden() const override { return cache_.wants_hidden(); }
-  void attend(const AttentionBlock& b) override {
-    cache_.attend(
-        {b.layer, b.first, b.rows, b.q, b.k, b.v, b.q_stride, b.kv_stride, b.hidden, b.out, b.out_stride});
-  }
+  bool wants_whole_layers() const override { return cache_.wants_whole_layers(); }
+  int chains() const override { return cache_.chains(); }
+  void prepare(const AttentionBlock& piece) override { cache_.prepare(block_of(piece)); }
+  void see(const AttentionBlock& layer) override { cache_.see(block_of(layer)); }
+  void attend(const AttentionBlock& piece, int chain) override { cache_.attend(block_of(piece), chain); }
 
  private:
+  static LayerBlock block_of(const AttentionBlock& b) {
+    return {b.layer, b.first,    b.rows,      b.piece,  b.q,   b.k,
+            b.v,     b.q_stride, b.kv_stride, b.hidden, b.out, b.out_stride};
+  }
   KvCache& cache_;
 };
+
+// How many pieces each segment is cut into.
+std::vector<int> piece_counts(std::span<const Segment> segments) {
+  std::vector<int> counts(segments.size());
+  for (const Piece& piece : cut_pieces(segments)) ++counts[piece.segment];
+  return counts;
+}
 
 }  // namespace
 
@@ -54,17 +69,56 @@ std::vector<std::vector<std::vector<int32_t>>> Session::live_positions() const {
 }
 
 HiddenStates Session::extend(std::span<const int32_t> tokens) {
-  HiddenStates states;
-  states.rows = static_cast<int64_t>(tokens.size());
-  states.size = model_->config().hidden;
-  states.values = Buffer<float>(static_cast<size_t>(states.rows) * states.size);
-  CacheAttention attention(cache_);
-  for (size_t at = 0; at < tokens.size(); at += kMaxBlock) {
-    const size_t count = std::min<size_t>(kMaxBlock, tokens.size() - at);
-    model_->forward(tokens.subspan(at, count), cache_.tokens(), attention,
-                    states.values.data() + at * states.size);
+  Session* const self = this;
+  return std::move(extend_together({&self, 1}, {&tokens, 1})[0]);
+}
+
+void Session::run_together(std::span<const Share> shares) {
+  std::vector<CacheAttention> attention;
+  attention.reserve(shares.size());
+  std::vector<Segment> segments;
+  for (const Share& share : shares) {
+    KvCache& cache = share.session->cache_;
+    attention.emplace_back(cache);
+    segments.push_back({share.tokens, cache.tokens(), &attention.back(), share.hidden_out});
   }
-  return states;
+  const Model& model = *shares[0].session->model_;
+  model.check_tokens(segments);
+  const std::vector<int> pieces = piece_counts(segments);
+  for (size_t s = 0; s < shares.size(); ++s)
+    shares[s].session->cache_.begin(static_cast<int64_t>(shares[s].tokens.size()), pieces[s]);
+  model.forward(segments);
+  for (const Share& share : shares) share.session->cache_.end();
+}
+
+std::vector<HiddenStates> Session::extend_together(std::span<Session* const> sessions,
+                                                   std::span<const std::span<const int32_t>> tokens) {
+  KVLAB_CHECK(sessions.size() == tokens.size() && !sessions.empty());
+  std::vector<HiddenStates> states(sessions.size());
+  for (size_t s = 0; s < sessions.size(); ++s) {
+    KVLAB_CHECK(sessions[s]->model_ == sessions[0]->model_);
+    states[s].rows = static_cast<int64_t>(tokens[s].size());
+    states[s].size = sessions[s]->model_->config().hidden;
+    states[s].values = Buffer<float>(static_cast<size_t>(states[s].rows) * states[s].size);
+  }
+  // Every round takes an equal share of each session that has tokens left, so that they end together.
+  std::vector<size_t> done(sessions.size());
+  while (true) {
+    std::vector<Share> shares;
+    std::vector<size_t> who;
+    for (size_t s = 0; s < sessions.size() && who.size() < kMaxBlock; ++s) {
+      if (done[s] < tokens[s].size()) who.push_back(s);
+    }
+    if (who.empty()) return states;
+    const size_t most = std::max<size_t>(1, kMaxBlock / who.size());
+    for (const size_t s : who) {
+      const size_t count = std::min(most, tokens[s].size() - done[s]);
+      shares.push_back({sessions[s], tokens[s].subspan(done[s], count),
+                        states[s].values.data() + done[s] * states[s].size});
+      done[s] += count;
+    }
+    run_together(shares);
+  }
 }
 
 }  // namespace kvlab

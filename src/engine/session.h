@@ -37,6 +37,11 @@ class Session {
   HiddenStates extend(std::span<const int32_t> tokens);
   // Marks the end of the context, once: recipes with at=context act here.
   void end_context() { cache_.end_context(); }
+  // Extends several sessions of one model together: their rows share the matrix products, and weights are
+  // read once for all. Each gets what its own extend() would have given. Long input is cut so that at most
+  // kMaxBlock rows are in work.
+  static std::vector<HiddenStates> extend_together(std::span<Session* const> sessions,
+                                                   std::span<const std::span<const int32_t>> tokens);
   // A second session with the same past; pages are shared until one of them changes them.
   Session fork() const;
 
@@ -49,6 +54,13 @@ class Session {
   static constexpr int kMaxBlock = 2048;
 
  private:
+  // The next tokens of a session.
+  struct Share {
+    Session* session;
+    std::span<const int32_t> tokens;
+    float* hidden_out;
+  };
+  static void run_together(std::span<const Share> shares);
   Session(std::shared_ptr<const Model> model, KvCache cache)
       : model_(std::move(model)), cache_(std::move(cache)) {}
   std::shared_ptr<const Model> model_;

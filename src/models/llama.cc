@@ -1,24 +1,18 @@
 // The llama architecture: RMS norms before attention and MLP, rotary positions (half-split), grouped-query
 // attention, SwiGLU. Touvron et al.: LLaMA, arXiv:2302.13971; Llama 3.1 adds the rotary scaling of
 // models/rotary.h.
-//
-// forward() goes layer by layer over all tokens. Between two attentions, one thread takes a block of 64
-// positions through [output projection, residual, norm, gate and up, SiLU, down, residual] of a layer and
-// [norm, QKV, rotary] of the next, while the block stays in its second-level cache; so a layer costs two
-// barriers.
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/threads.h"
 #include "kernels/rotary_table.h"
 #include "models/model.h"
+#include "models/pipeline.h"
 #include "models/rotary.h"
 
 namespace kvlab {
 
 namespace {
-
-constexpr int kBlock = 64;  // positions a thread takes at a time
 
 struct Layer {
   std::vector<float> input_norm, mlp_norm;
@@ -77,129 +71,149 @@ class Llama : public Model {
     progress.end();
   }
 
-  void forward(std::span<const int32_t> tokens, int64_t first, AttentionProvider& attention,
-               float* hidden_out) const override {
-    Pass pass(*this, tokens, first, attention.wants_hidden());
-    const int blocks = (pass.rows + kBlock - 1) / kBlock;
-    std::vector<BlockScratch> scratch(thread_count());
-    const auto each_block = [&](auto&& work) {
-      parallel_tasks(blocks, [&](int block, int thread) {
-        work(block * kBlock, std::min(kBlock, pass.rows - block * kBlock), scratch[thread]);
-      });
-    };
-    each_block([&](int row, int rows, BlockScratch& s) {
-      embed(tokens, row, rows, pass);
-      before_attention(layers_[0], pass, row, rows, s);
-    });
-    for (int layer = 0; layer < config_.layers; ++layer) {
-      attention.attend(pass.attention_block(layer, first));
-      const bool last = layer + 1 == config_.layers;
-      each_block([&](int row, int rows, BlockScratch& s) {
-        after_attention(layers_[layer], pass, row, rows, s);
-        if (!last) before_attention(layers_[layer + 1], pass, row, rows, s);
-        for (int r = row; last && r < row + rows; ++r) {
-          rms_norm(pass.x_row(r), final_norm_.data(), eps(), config_.hidden,
-                   hidden_out + static_cast<int64_t>(r) * config_.hidden);
-        }
-      });
-    }
-  }
+  void forward(std::span<const Segment> segments) const override;
 
  private:
+  class Pass;
   static constexpr const char* kEmbedding = "model.embed_tokens.weight";
   float eps() const { return static_cast<float>(config_.norm_eps); }
-
-  // Activations of one forward(): [rows] of each.
-  struct Pass {
-    Pass(const Llama& model, std::span<const int32_t> tokens, int64_t first, bool with_hidden)
-        : config(model.config_),
-          rows(static_cast<int>(tokens.size())),
-          qkv_size((config.query_heads + 2 * config.kv_heads) * config.head_dim),
-          mixed_size(config.query_heads * config.head_dim),
-          x(static_cast<size_t>(rows) * config.hidden),
-          qkv(static_cast<size_t>(rows) * qkv_size),
-          mixed(static_cast<size_t>(rows) * mixed_size),
-          hidden(with_hidden ? static_cast<size_t>(rows) * config.hidden : 0),
-          rotary(model.frequencies_, first, rows) {}
-
-    float* x_row(int r) { return x.data() + static_cast<int64_t>(r) * config.hidden; }
-    AttentionBlock attention_block(int layer, int64_t first) {
-      AttentionBlock block;
-      block.layer = layer;
-      block.first = first;
-      block.rows = rows;
-      block.q = qkv.data();
-      block.k = qkv.data() + mixed_size;
-      block.v = block.k + config.kv_heads * config.head_dim;
-      block.q_stride = block.kv_stride = qkv_size;
-      block.hidden = hidden.size() ? hidden.data() : nullptr;
-      block.out = mixed.data();
-      block.out_stride = mixed_size;
-      return block;
-    }
-
-    const ModelConfig& config;
-    int rows, qkv_size, mixed_size;
-    Buffer<float> x, qkv, mixed, hidden;
-    RotaryTable rotary;
-  };
-
-  void embed(std::span<const int32_t> tokens, int row, int rows, Pass& pass) const {
-    for (int r = row; r < row + rows; ++r) {
-      if (tokens[r] < 0 || tokens[r] >= config_.vocab) {
-        throw UserError("token id " + std::to_string(tokens[r]) + " is outside the model's vocabulary of " +
-                        std::to_string(config_.vocab));
-      }
-      weights_->read_rows(kEmbedding, tokens[r], 1, pass.x_row(r));
-    }
-  }
-
-  void before_attention(const Layer& layer, Pass& pass, int row, int rows, BlockScratch& s) const {
-    const int d = config_.head_dim;
-    s.norm.reserve_discard(static_cast<size_t>(kBlock) * config_.hidden);
-    float* norm =
-        pass.hidden.size() ? pass.hidden.data() + static_cast<int64_t>(row) * config_.hidden : s.norm.data();
-    for (int r = 0; r < rows; ++r) {
-      rms_norm(pass.x_row(row + r), layer.input_norm.data(), eps(), config_.hidden,
-               norm + static_cast<int64_t>(r) * config_.hidden);
-    }
-    float* qkv = pass.qkv.data() + static_cast<int64_t>(row) * pass.qkv_size;
-    linear(layer.qkv, norm, config_.hidden, rows, qkv, pass.qkv_size, s.gemm);
-    for (int r = 0; r < rows; ++r) {
-      for (int head = 0; head < config_.query_heads + config_.kv_heads; ++head) {
-        rotate_half_split(qkv + static_cast<int64_t>(r) * pass.qkv_size + head * d,
-                          pass.rotary.cos_row(row + r), pass.rotary.sin_row(row + r), config_.rotary.dims);
-      }
-    }
-  }
-
-  void after_attention(const Layer& layer, Pass& pass, int row, int rows, BlockScratch& s) const {
-    const int hidden = config_.hidden, inner = config_.intermediate;
-    s.norm.reserve_discard(static_cast<size_t>(kBlock) * hidden);
-    s.product.reserve_discard(static_cast<size_t>(kBlock) * hidden);
-    s.gate_up.reserve_discard(static_cast<size_t>(kBlock) * 2 * inner);
-    linear(layer.output, pass.mixed.data() + static_cast<int64_t>(row) * pass.mixed_size, pass.mixed_size,
-           rows, s.product.data(), hidden, s.gemm);
-    for (int r = 0; r < rows; ++r) {
-      float* x = pass.x_row(row + r);
-      add_to(s.product.data() + static_cast<int64_t>(r) * hidden, hidden, x);
-      rms_norm(x, layer.mlp_norm.data(), eps(), hidden, s.norm.data() + static_cast<int64_t>(r) * hidden);
-    }
-    linear(layer.gate_up, s.norm.data(), hidden, rows, s.gate_up.data(), 2 * inner, s.gemm);
-    for (int r = 0; r < rows; ++r) {
-      float* gate = s.gate_up.data() + static_cast<int64_t>(r) * 2 * inner;
-      silu_mul(gate, gate + inner, inner, gate);
-    }
-    linear(layer.down, s.gate_up.data(), 2 * inner, rows, s.product.data(), hidden, s.gemm);
-    for (int r = 0; r < rows; ++r)
-      add_to(s.product.data() + static_cast<int64_t>(r) * hidden, hidden, pass.x_row(row + r));
-  }
 
   std::shared_ptr<const Weights> weights_;
   std::vector<double> frequencies_;
   std::vector<Layer> layers_;
   std::vector<float> final_norm_;
 };
+
+// One forward(): the activations, a row for every token of all segments, and what is done with them.
+class Llama::Pass : public LayerWork {
+ public:
+  Pass(const Llama& model, std::span<const Segment> segments)
+      : model_(model),
+        config_(model.config_),
+        qkv_size_((config_.query_heads + 2 * config_.kv_heads) * config_.head_dim),
+        mixed_size_(config_.query_heads * config_.head_dim),
+        scratch_(thread_count()) {
+    bool with_hidden = false;
+    for (const Segment& segment : segments) {
+      for (size_t i = 0; i < segment.tokens.size(); ++i) rows_.push_back({&segment, static_cast<int>(i)});
+      first_row_.push_back(static_cast<int>(rows_.size() - segment.tokens.size()));
+      rotary_.emplace_back(model.frequencies_, segment.first, static_cast<int>(segment.tokens.size()));
+      with_hidden |= segment.attention->wants_hidden();
+    }
+    segments_ = segments;
+    x_ = Buffer<float>(rows_.size() * config_.hidden);
+    qkv_ = Buffer<float>(rows_.size() * qkv_size_);
+    mixed_ = Buffer<float>(rows_.size() * mixed_size_);
+    if (with_hidden) hidden_ = Buffer<float>(rows_.size() * config_.hidden);
+  }
+
+  void dense(int stage, int first_row, int rows, int thread) override {
+    BlockScratch& scratch = scratch_[thread];
+    if (stage == 0) {
+      embed(first_row, rows);
+    } else {
+      after_attention(model_.layers_[stage - 1], first_row, rows, scratch);
+    }
+    if (stage < config_.layers) {
+      before_attention(model_.layers_[stage], first_row, rows, scratch);
+    } else {
+      finish(first_row, rows);
+    }
+  }
+
+  AttentionBlock attention_rows(int layer, int segment, int first_row, int rows) override {
+    AttentionBlock block;
+    block.layer = layer;
+    block.first = segments_[segment].first + first_row - first_row_[segment];
+    block.rows = rows;
+    block.q = qkv_row(first_row);
+    block.k = qkv_row(first_row) + mixed_size_;
+    block.v = block.k + config_.kv_heads * config_.head_dim;
+    block.q_stride = block.kv_stride = qkv_size_;
+    block.hidden = hidden_.size() ? hidden_.data() + int64_t{1} * first_row * config_.hidden : nullptr;
+    block.out = mixed_row(first_row);
+    block.out_stride = mixed_size_;
+    return block;
+  }
+
+ private:
+  struct Row {
+    const Segment* segment;
+    int token;  // within the segment
+  };
+
+  float* x_row(int r) { return x_.data() + int64_t{1} * r * config_.hidden; }
+  float* qkv_row(int r) { return qkv_.data() + int64_t{1} * r * qkv_size_; }
+  float* mixed_row(int r) { return mixed_.data() + int64_t{1} * r * mixed_size_; }
+
+  void embed(int first_row, int rows) {
+    for (int r = first_row; r < first_row + rows; ++r)
+      model_.weights_->read_rows(kEmbedding, rows_[r].segment->tokens[rows_[r].token], 1, x_row(r));
+  }
+
+  void before_attention(const Layer& layer, int first_row, int rows, BlockScratch& s) {
+    const int hidden = config_.hidden;
+    s.norm.reserve_discard(static_cast<size_t>(kBlockRows) * hidden);
+    float* norm = hidden_.size() ? hidden_.data() + int64_t{1} * first_row * hidden : s.norm.data();
+    for (int r = 0; r < rows; ++r) {
+      rms_norm(x_row(first_row + r), layer.input_norm.data(), model_.eps(), hidden,
+               norm + int64_t{1} * r * hidden);
+    }
+    linear(layer.qkv, norm, hidden, rows, qkv_row(first_row), qkv_size_, s.gemm);
+    for (int r = first_row; r < first_row + rows; ++r) rotate(r);
+  }
+
+  void rotate(int r) {
+    const RotaryTable& table = rotary_[rows_[r].segment - segments_.data()];
+    for (int head = 0; head < config_.query_heads + config_.kv_heads; ++head) {
+      rotate_half_split(qkv_row(r) + head * config_.head_dim, table.cos_row(rows_[r].token),
+                        table.sin_row(rows_[r].token), config_.rotary.dims);
+    }
+  }
+
+  void after_attention(const Layer& layer, int first_row, int rows, BlockScratch& s) {
+    const int hidden = config_.hidden, inner = config_.intermediate;
+    s.norm.reserve_discard(static_cast<size_t>(kBlockRows) * hidden);
+    s.product.reserve_discard(static_cast<size_t>(kBlockRows) * hidden);
+    s.gate_up.reserve_discard(static_cast<size_t>(kBlockRows) * 2 * inner);
+    linear(layer.output, mixed_row(first_row), mixed_size_, rows, s.product.data(), hidden, s.gemm);
+    for (int r = 0; r < rows; ++r) {
+      float* x = x_row(first_row + r);
+      add_to(s.product.data() + int64_t{1} * r * hidden, hidden, x);
+      rms_norm(x, layer.mlp_norm.data(), model_.eps(), hidden, s.norm.data() + int64_t{1} * r * hidden);
+    }
+    linear(layer.gate_up, s.norm.data(), hidden, rows, s.gate_up.data(), 2 * inner, s.gemm);
+    for (int r = 0; r < rows; ++r) {
+      float* gate = s.gate_up.data() + int64_t{2} * r * inner;
+      silu_mul(gate, gate + inner, inner, gate);
+    }
+    linear(layer.down, s.gate_up.data(), 2 * inner, rows, s.product.data(), hidden, s.gemm);
+    for (int r = 0; r < rows; ++r)
+      add_to(s.product.data() + int64_t{1} * r * hidden, hidden, x_row(first_row + r));
+  }
+
+  void finish(int first_row, int rows) {
+    for (int r = first_row; r < first_row + rows; ++r) {
+      rms_norm(x_row(r), model_.final_norm_.data(), model_.eps(), config_.hidden,
+               rows_[r].segment->hidden_out + int64_t{1} * rows_[r].token * config_.hidden);
+    }
+  }
+
+  const Llama& model_;
+  const ModelConfig& config_;
+  int qkv_size_, mixed_size_;
+  std::span<const Segment> segments_;
+  std::vector<Row> rows_;
+  std::vector<int> first_row_;  // of each segment
+  std::vector<RotaryTable> rotary_;
+  Buffer<float> x_, qkv_, mixed_, hidden_;
+  std::vector<BlockScratch> scratch_;
+};
+
+void Llama::forward(std::span<const Segment> segments) const {
+  Pass pass(*this, segments);
+  run_pipeline(segments, config_.layers, pass);
+}
 
 }  // namespace
 

@@ -20,12 +20,13 @@
 
 namespace kvlab {
 
-// One layer's block of tokens, handed to attention. Shapes as in cache/kv_cache.h's LayerBlock; k and v may
-// be rounded in place.
+// Tokens of one layer, handed to attention. Shapes as in cache/kv_cache.h's LayerBlock; k and v may be
+// rounded in place.
 struct AttentionBlock {
   int layer = 0;
   int64_t first = 0;
   int rows = 0;
+  int piece = 0;
   const float* q = nullptr;
   float* k = nullptr;
   float* v = nullptr;
@@ -35,11 +36,26 @@ struct AttentionBlock {
   int64_t out_stride = 0;
 };
 
+// The attention of one segment. Every layer and piece is prepared, then attended to by every chain, which
+// takes a layer's pieces in order. Different chains and layers may run at the same time.
 class AttentionProvider {
  public:
   virtual ~AttentionProvider() = default;
   virtual bool wants_hidden() const = 0;
-  virtual void attend(const AttentionBlock& block) = 0;
+  // Whether see() must be shown whole layers, which then run one after the other.
+  virtual bool wants_whole_layers() const = 0;
+  virtual int chains() const = 0;
+  virtual void prepare(const AttentionBlock& piece) = 0;
+  virtual void see(const AttentionBlock& layer) = 0;
+  virtual void attend(const AttentionBlock& piece, int chain) = 0;
+};
+
+// Tokens of one sequence, the first at position `first`.
+struct Segment {
+  std::span<const int32_t> tokens;
+  int64_t first = 0;
+  AttentionProvider* attention = nullptr;
+  float* hidden_out = nullptr;  // [tokens][hidden], after the final norm
 };
 
 // The output head in slabs of the vocabulary, so that logits of a block of positions stay in the processor's
@@ -68,10 +84,11 @@ class Model {
   const ModelConfig& config() const { return config_; }
   DType type() const { return type_; }
   const OutputHead& head() const { return *head_; }
-  // Runs `tokens`, the first at position `first`, layer by layer. hidden_out: [tokens][hidden], after the
-  // final norm.
-  virtual void forward(std::span<const int32_t> tokens, int64_t first, AttentionProvider& attention,
-                       float* hidden_out) const = 0;
+  // Throws UserError for a token outside the vocabulary.
+  void check_tokens(std::span<const Segment> segments) const;
+  // Runs the tokens of all segments together, so that weights are read once for all of them. Tokens have been
+  // checked.
+  virtual void forward(std::span<const Segment> segments) const = 0;
 
  protected:
   Model(ModelConfig config, DType type) : config_(std::move(config)), type_(type) {}

@@ -20,6 +20,16 @@ void OutputHead::logits(int slab, const float* hidden, int rows, float* logits, 
   linear(slabs_[slab], hidden, hidden_, rows, logits, kSlab, scratch);
 }
 
+void Model::check_tokens(std::span<const Segment> segments) const {
+  for (const Segment& segment : segments) {
+    for (const int32_t token : segment.tokens) {
+      if (token >= 0 && token < config_.vocab) continue;
+      throw UserError("token id " + std::to_string(token) + " is outside the model's vocabulary of " +
+                      std::to_string(config_.vocab));
+    }
+  }
+}
+
 std::shared_ptr<const Model> load_model(const ModelFiles& files, DType type, Progress& progress) {
   std::string known;
   for (const ArchitectureInfo* info : registry_architectures()) {

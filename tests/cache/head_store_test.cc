@@ -12,7 +12,7 @@ namespace {
 constexpr int kHeadDim = 8;
 
 struct PlainEntry {
-  std::vector<std::byte> key, value;
+  std::vector<float> key, value;
   int32_t position = 0;
   std::vector<float> state;
 };
@@ -33,13 +33,17 @@ class HeadStoreTest : public ::testing::TestWithParam<std::tuple<DType, int>> {
 
   void append(Pair& pair) {
     PlainEntry entry;
-    for (std::vector<std::byte>* row : {&entry.key, &entry.value}) {
-      row->resize(kHeadDim * element_size(type()));
-      for (std::byte& byte : *row) byte = static_cast<std::byte>(random_() & 255);
+    for (std::vector<float>* row : {&entry.key, &entry.value}) {  // small integers: bfloat16 holds them
+      for (int i = 0; i < kHeadDim; ++i) row->push_back(static_cast<float>(random_() % 256));
     }
     for (int w = 0; w < width(); ++w) entry.state.push_back(static_cast<float>(random_() % 1000));
     entry.position = pair.next++;
-    pair.store.append(entry.key.data(), entry.value.data(), entry.position, entry.state.data());
+    pair.store.append(entry.key.data(), entry.value.data(), kHeadDim, 1, entry.position);
+    for (int w = 0; w < width(); ++w) {
+      float* row = pair.store.state_row(w);
+      EXPECT_EQ(row[pair.plain.size()], 0.0f) << "a new entry carries nothing";
+      row[pair.plain.size()] = entry.state[w];
+    }
     pair.plain.push_back(std::move(entry));
   }
 
@@ -64,8 +68,10 @@ class HeadStoreTest : public ::testing::TestWithParam<std::tuple<DType, int>> {
       const PlainEntry& entry = pair.plain[slot];
       EXPECT_EQ(store.position(slot), entry.position);
       EXPECT_EQ(positions[slot], entry.position);
-      EXPECT_TRUE(std::equal(entry.key.begin(), entry.key.end(), store.key(slot))) << "slot " << slot;
-      EXPECT_TRUE(std::equal(entry.value.begin(), entry.value.end(), store.value(slot))) << "slot " << slot;
+      std::vector<float> key(kHeadDim), value(kHeadDim);
+      store.read(slot, key.data(), value.data());
+      EXPECT_EQ(entry.key, key) << "slot " << slot;
+      EXPECT_EQ(entry.value, value) << "slot " << slot;
       for (int w = 0; w < width(); ++w) EXPECT_EQ(store.state(w, slot), entry.state[w]);
     }
   }
@@ -134,7 +140,9 @@ TEST_P(HeadStoreTest, PositionsAreStoredOnlyWhereEntriesAreMissing) {
   const auto entry_bytes = static_cast<int64_t>(2 * kHeadDim * element_size(type()));
   EXPECT_EQ(full.payload, 20 * entry_bytes);
   EXPECT_EQ(full.scores, 20 * 4 * width());
-  EXPECT_EQ(full.slack, 12 * (entry_bytes + 4 * width()));  // two pages of 16 slots
+  // Two pages of 16 slots, rows of values padded to 16 elements.
+  const auto padding = static_cast<int64_t>((value_stride(kHeadDim) - kHeadDim) * element_size(type()));
+  EXPECT_EQ(full.slack, 12 * (entry_bytes + 4 * width()) + 32 * padding);
 
   const std::vector<int32_t> first = {0};
   pair.store.remove(first);
@@ -145,8 +153,11 @@ TEST_P(HeadStoreTest, PositionsAreStoredOnlyWhereEntriesAreMissing) {
   for (int32_t slot = 18; slot > 1; --slot) most.push_back(slot);
   pair.store.remove(most);
   EXPECT_EQ(pair.store.bytes().payload, 2 * entry_bytes);
-  EXPECT_EQ(pair.store.bytes().total(), 16 * (entry_bytes + 4 + 4 * width()))
+  EXPECT_EQ(pair.store.bytes().total(), 16 * (entry_bytes + padding) + 32 * (4 + 4 * width()))
       << "an empty page is given back";
+  pair.store.trim();
+  EXPECT_EQ(pair.store.bytes().total(), 16 * (entry_bytes + padding) + 16 * (4 + 4 * width()))
+      << "and now what lay beside it";
 
   // Entries that start at 0 without a gap need none again.
   pair.store.clear();
@@ -177,27 +188,48 @@ TEST_P(HeadStoreTest, NarrowingForgetsTheLastFloatsOfThisStoreOnly) {
   EXPECT_EQ(allocated_bytes(Account::kCache), start);
 }
 
-TEST_P(HeadStoreTest, SpansCoverTheLiveSlots) {
+TEST_P(HeadStoreTest, PagesCoverTheLiveSlots) {
   Pair pair = make();
   for (int i = 0; i < 50; ++i) append(pair);
   for (int round = 0; round < 2; ++round) {
     std::vector<int32_t> evict_at(pair.store.size());
     for (size_t i = 0; i < evict_at.size(); ++i) evict_at[i] = static_cast<int32_t>(100 + i);
-    std::vector<EntrySpan> spans;
-    pair.store.add_spans(evict_at.data(), spans);
+    std::vector<EntryPage> pages;
+    pair.store.entry_pages(evict_at.data(), pages);
+    ASSERT_EQ(pages.size(), pair.store.pages().size());
     int slot = 0;
-    for (const EntrySpan& span : spans) {
-      for (int i = 0; i < span.count; ++i, ++slot) {
-        EXPECT_EQ(span.position ? span.position[i] : span.first_position + i, pair.store.position(slot));
-        EXPECT_EQ(span.evict_at[i], 100 + slot);
-        const auto row =
-            static_cast<ptrdiff_t>(i * span.k_stride * static_cast<int64_t>(element_size(type())));
-        EXPECT_EQ(static_cast<const std::byte*>(span.k) + row, pair.store.key(slot));
-        EXPECT_EQ(static_cast<const std::byte*>(span.v) + row, pair.store.value(slot));
+    for (size_t p = 0; p < pages.size(); ++p) {
+      EXPECT_EQ(pages[p].k, pair.store.pages()[p].k);
+      EXPECT_EQ(pages[p].v, pair.store.pages()[p].v);
+      for (int i = 0; i < pages[p].count; ++i, ++slot) {
+        EXPECT_EQ(pages[p].position ? pages[p].position[i] : pages[p].first_position + i,
+                  pair.store.position(slot));
+        EXPECT_EQ(pages[p].evict_at[i], 100 + slot);
       }
     }
     EXPECT_EQ(slot, pair.store.size());
     remove_some(pair, 3);
+  }
+}
+
+TEST_P(HeadStoreTest, RowsAppendedTogetherLieAsThoseAppendedAlone) {
+  std::vector<float> k(40 * kHeadDim), v(k.size());
+  for (size_t i = 0; i < k.size(); ++i) {
+    k[i] = static_cast<float>(random_() % 256);
+    v[i] = static_cast<float>(random_() % 256);
+  }
+  HeadStore together(kHeadDim, type(), width()), alone(kHeadDim, type(), width());
+  together.append(k.data(), v.data(), kHeadDim, 5, 3);
+  together.append(k.data() + 5 * kHeadDim, v.data() + 5 * kHeadDim, kHeadDim, 35, 8);
+  for (int r = 0; r < 40; ++r)
+    alone.append(k.data() + r * kHeadDim, v.data() + r * kHeadDim, kHeadDim, 1, 3 + r);
+  ASSERT_EQ(together.size(), 40);
+  EXPECT_EQ(together.positions(), alone.positions());
+  for (int slot = 0; slot < 40; ++slot) {
+    std::vector<float> a(2 * kHeadDim), b(a.size());
+    together.read(slot, a.data(), a.data() + kHeadDim);
+    alone.read(slot, b.data(), b.data() + kHeadDim);
+    EXPECT_EQ(a, b);
   }
 }
 

@@ -62,24 +62,24 @@ std::vector<NaivePolicy> policies() {
 NaiveLife planned_in_blocks(const Policy& policy, const std::vector<float>& scores, std::mt19937& random,
                             size_t largest_block) {
   NaiveLife life;
+  LifetimeScratch scratch;
   life.evict_at.assign(scores.size(), kNever);
   std::vector<int32_t> slots;
   for (size_t first = 0; first < scores.size();) {
     const size_t rows = std::min<size_t>(1 + random() % largest_block, scores.size() - first);
     std::shuffle(slots.begin(), slots.end(), random);
-    std::vector<float> old_scores;
-    for (const int32_t p : slots) old_scores.push_back(scores[p]);
-    std::vector<int32_t> evict_old(slots.size()), evict_new(rows);
-    life.counts += plan_lifetimes(
-        policy, {slots, old_scores, static_cast<int64_t>(first), std::span(scores).subspan(first, rows)},
-        evict_old, evict_new);
+    const auto old_count = static_cast<int64_t>(slots.size());
+    for (size_t r = 0; r < rows; ++r) slots.push_back(static_cast<int32_t>(first + r));
+    std::vector<float> slot_scores;
+    for (const int32_t p : slots) slot_scores.push_back(scores[p]);
+    std::vector<int32_t> evict_at(slots.size(), kNever);
+    life.counts += plan_lifetimes(policy, {slots, slot_scores, old_count, static_cast<int64_t>(first)},
+                                  evict_at, scratch);
     std::vector<int32_t> survivors;
-    const auto take = [&](int32_t position, int32_t evict_at) {
-      life.evict_at[position] = evict_at;
-      if (evict_at == kNever) survivors.push_back(position);
-    };
-    for (size_t s = 0; s < slots.size(); ++s) take(slots[s], evict_old[s]);
-    for (size_t r = 0; r < rows; ++r) take(static_cast<int32_t>(first + r), evict_new[r]);
+    for (size_t s = 0; s < slots.size(); ++s) {
+      life.evict_at[slots[s]] = evict_at[s];
+      if (evict_at[s] == kNever) survivors.push_back(slots[s]);
+    }
     slots = std::move(survivors);
     first += rows;
   }

@@ -195,9 +195,25 @@ LayerOutcome run_cache(const LayerData& data, std::shared_ptr<const Method> meth
   KvCache cache(std::move(method), options);
   int64_t at = 0;
   for (const int count : blocks) {
-    cache.attend({0, at, count, data.q.data() + at * q_stride, k.data() + at * kv_stride,
-                  v.data() + at * kv_stride, q_stride, kv_stride, nullptr, outcome.out.data() + at * q_stride,
-                  q_stride});
+    cache.begin(count, (count + kQueryBlock - 1) / kQueryBlock);
+    for (int done = 0, piece = 0; done < count; done += kQueryBlock, ++piece) {
+      const int64_t first = at + done;
+      const LayerBlock block = {0,
+                                first,
+                                std::min(kQueryBlock, count - done),
+                                piece,
+                                data.q.data() + first * q_stride,
+                                k.data() + first * kv_stride,
+                                v.data() + first * kv_stride,
+                                q_stride,
+                                kv_stride,
+                                nullptr,
+                                outcome.out.data() + first * q_stride,
+                                q_stride};
+      cache.prepare(block);
+      for (int chain = 0; chain < cache.chains(); ++chain) cache.attend(block, chain);
+    }
+    cache.end();
     at += count;
     if (at == context_tokens) cache.end_context();
   }

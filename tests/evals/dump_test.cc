@@ -56,8 +56,8 @@ TEST_F(DumpTest, KeysAndValuesAreThoseOfTheStore) {
     for (int head = 0; head < 2; ++head) {
       const HeadStore& store = session.cache().store(layer, head);
       for (int t = 0; t < kTokens; ++t) {
-        const auto* key = reinterpret_cast<const float*>(store.key(t));
-        const auto* value = reinterpret_cast<const float*>(store.value(t));
+        std::vector<float> key(16), value(16);
+        store.read(t, key.data(), value.data());
         for (int i = 0; i < 16; ++i) {
           ASSERT_EQ(k[(t * 2 + head) * 16 + i], key[i]);
           ASSERT_EQ(v[(t * 2 + head) * 16 + i], value[i]);

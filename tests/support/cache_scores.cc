@@ -8,13 +8,9 @@ namespace {
 std::vector<float> periodic_scores(const KvCache& cache, int layer, int head) {
   const HeadStore& store = cache.store(layer, head);
   const int d = cache.method().shape.head_dim;
-  std::vector<float> k, v, scores(store.size());
-  for (int s = 0; s < store.size(); ++s) {
-    const auto* key = reinterpret_cast<const float*>(store.key(s));
-    const auto* value = reinterpret_cast<const float*>(store.value(s));
-    k.insert(k.end(), key, key + d);
-    v.insert(v.end(), value, value + d);
-  }
+  std::vector<float> k(static_cast<size_t>(store.size()) * d), v(k.size()), scores(store.size());
+  for (int s = 0; s < store.size(); ++s)
+    store.read(s, k.data() + static_cast<size_t>(s) * d, v.data() + static_cast<size_t>(s) * d);
   const std::vector<int32_t> positions = store.positions();
   cache.method().periodic()->score({layer, cache.tokens(), cache.method().spec.policy.sinks, positions,
                                     k.data(), v.data(), cache.queries(layer, head)},
