@@ -2,6 +2,7 @@
 #include "kernels/page_attention.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <limits>
 
@@ -10,9 +11,10 @@
 namespace kvlab {
 namespace {
 
+std::atomic<bool> bf16_instructions_allowed{true};
+
 PageKernel choose_kernel(DType type) {
-  if (type == DType::kBF16 && attention_uses_bf16_instructions() && page_kernel_bf16())
-    return *page_kernel_bf16();
+  if (type == DType::kBF16 && attention_uses_bf16_instructions()) return *page_kernel_bf16();
   return page_kernel_f32();
 }
 
@@ -118,6 +120,13 @@ void write_output(const PageBlockState& state) {
 
 }  // namespace
 
+bool attention_uses_bf16_instructions() {
+  return bf16_instructions_allowed && page_kernel_bf16();
+}
+void attention_allow_bf16_instructions(bool allow) {
+  bf16_instructions_allowed = allow;
+}
+
 void page_attention(const QueryBlock& block, std::span<const EntryPage> pages, DType type,
                     PageAttentionScratch& scratch) {
   assert(block.queries >= 0 && block.queries <= kQueryBlock);
@@ -145,10 +154,11 @@ void attend_entries(std::span<const ConstPageData> pages, int size, DType type, 
                     int64_t q_head, int group, float scale, float* weights, int64_t stride, float* out,
                     int64_t out_head, PageAttentionScratch& scratch) {
   assert(usable(head_dim, group, type));
-  assert(size >= 1 && (size + kPageSlots - 1) / kPageSlots <= static_cast<int>(pages.size()));
+  const int page_count = (size + kPageSlots - 1) / kPageSlots;
+  assert(size >= 1 && page_count <= static_cast<int>(pages.size()));
   assert(stride >= size && stride % kPageSlots == 0 && reinterpret_cast<uintptr_t>(weights) % 64 == 0);
-  pages = pages.first((size + kPageSlots - 1) / kPageSlots);
-  const OneQuery query{pages, size, type, head_dim, q, q_head, group, scale, weights, stride, out, out_head};
+  const OneQuery query{pages.data(), page_count, size,    type,   head_dim, q,       q_head,
+                       group,        scale,      weights, stride, out,      out_head};
   choose_kernel(type).attend(query, scratch);
 }
 

@@ -130,7 +130,7 @@ struct Chunk {
 
 Chunk chunk_at(const OneQuery& query, int first_page) {
   Chunk chunk;
-  chunk.pages = std::min(kGroupPages, static_cast<int>(query.pages.size()) - first_page);
+  chunk.pages = std::min(kGroupPages, query.page_count - first_page);
   chunk.first_slot = first_page * kPageSlots;
   for (int i = 0; i < chunk.pages; ++i) {
     chunk.k[i] = query.pages[first_page + i].k;
@@ -174,7 +174,7 @@ void all_parties(const OneQuery& query, const Chunk& chunk, const float* scaled,
 
 template <typename T>
 void attend_typed(const OneQuery& query, const float* scaled, float* sums) {
-  const int pages = static_cast<int>(query.pages.size());
+  const int pages = query.page_count;
   for (int first = 0; first < pages; first += kGroupPages)
     all_parties<false, T>(query, chunk_at(query, first), scaled, sums);
   for (int g = 0; g < query.group; ++g) softmax_slots(query.weights + g * query.stride, query.size);

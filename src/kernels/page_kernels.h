@@ -66,8 +66,8 @@ inline bool page_needs_mask(const PageLife& life, int32_t first_query, int32_t l
 }
 
 struct OneQuery {
-  std::span<const ConstPageData> pages;
-  int size;
+  const ConstPageData* pages;
+  int page_count, size;
   DType type;
   int head_dim;
   const float* q;
@@ -92,5 +92,8 @@ struct PageKernel {
 PageKernel page_kernel_f32();
 // For bfloat16 with AVX512_BF16; null where the processor has none.
 const PageKernel* page_kernel_bf16();
+
+// Its one-query function, in a file of its own.
+void attend_entries_bf16(const OneQuery& query, PageAttentionScratch& scratch);
 
 }  // namespace kvlab
