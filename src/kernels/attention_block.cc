@@ -2,13 +2,10 @@
 #include "kernels/attention_block.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cassert>
 
 namespace kvlab {
 namespace {
-
-std::atomic<bool> bf16_instructions_allowed{true};
 
 // Read by padding columns, whose scores are masked: they must be finite.
 alignas(64) constexpr float kZeroRow[kMaxHeadDim] = {};
@@ -109,13 +106,6 @@ void write_output(const BlockState& state) {
 }
 
 }  // namespace
-
-bool attention_uses_bf16_instructions() {
-  return bf16_instructions_allowed && block_kernel_bf16();
-}
-void attention_allow_bf16_instructions(bool allow) {
-  bf16_instructions_allowed = allow;
-}
 
 void lifetime_attention(const QueryBlock& block, std::span<const EntrySpan> entries, DType type,
                         AttentionScratch& scratch) {
