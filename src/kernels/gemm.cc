@@ -26,6 +26,7 @@ struct PackedMatrix::Impl {
   int layout = 0;  // number of the packed layout, see layout_number()
   Buffer<std::byte, Account::kWeights> bytes;
   memory weight;  // a view of `bytes`, made once: it is only read afterwards
+  std::optional<ColumnBlocks> column_blocks;
 };
 
 namespace {
@@ -232,6 +233,29 @@ memory::desc preferred_layout(int out, int in, DType type) {
   return describe(key, any).weights_desc();
 }
 
+// What column_blocks() can describe: within each block of columns the blocks of inputs follow each other
+// without a gap, so that all inputs of a column block are in order.
+std::optional<ColumnBlocks> column_blocks_of(const memory::desc& layout, const void* data) {
+  constexpr memory::dim kInput = 0, kColumn = 1;  // the dimensions of [in][out]
+  if (layout.get_format_kind() != memory::format_kind::blocked || layout.get_submemory_offset() != 0) {
+    return std::nullopt;
+  }
+  const memory::dims sizes = layout.get_inner_blks(), order = layout.get_inner_idxs();
+  const bool pairs = order == memory::dims{kInput, kColumn, kInput} && sizes[2] == 2;
+  if (!pairs && order != memory::dims{kInput, kColumn}) return std::nullopt;
+  const memory::dims padded = layout.get_padded_dims(), strides = layout.get_strides();
+  const memory::dim columns = sizes[1], inputs = sizes[0] * (pairs ? 2 : 1);
+  if (strides[kInput] != inputs * columns && padded[kInput] != inputs) return std::nullopt;
+  const memory::dim block = padded[kInput] * columns;
+  if (strides[kColumn] < block && padded[kColumn] != columns) return std::nullopt;
+  return ColumnBlocks{.data = data,
+                      .block_columns = static_cast<int>(columns),
+                      .blocks = static_cast<int>(padded[kColumn] / columns),
+                      .block_stride = strides[kColumn],
+                      .k_padded = static_cast<int>(padded[kInput]),
+                      .pairs = pairs};
+}
+
 }  // namespace
 
 bool cpu_has_bf16_dot() {
@@ -250,6 +274,7 @@ PackedMatrix::PackedMatrix(const float* weight, int out, int in, DType type)
   impl_->layout = layout_number(layout);
   impl_->bytes = Buffer<std::byte, Account::kWeights>(layout.get_size());
   impl_->weight = memory(layout, cpu(), impl_->bytes.data());
+  impl_->column_blocks = column_blocks_of(layout, impl_->bytes.data());
   // The multiplication wants [in][out]: the same memory read with exchanged strides.
   memory source(memory::desc({in, out}, memory::data_type::f32, memory::dims{1, in}), cpu(),
                 const_cast<float*>(weight));
@@ -271,6 +296,10 @@ DType PackedMatrix::type() const {
 }
 size_t PackedMatrix::bytes() const {
   return impl_->bytes.bytes();
+}
+
+const std::optional<ColumnBlocks>& PackedMatrix::column_blocks() const {
+  return impl_->column_blocks;
 }
 
 void linear(const PackedMatrix& w, const float* x, int64_t x_stride, int rows, float* y, int64_t y_stride,

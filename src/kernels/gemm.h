@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "tensor/buffer.h"
 #include "tensor/dtype.h"
@@ -17,6 +18,18 @@ bool cpu_has_bf16_dot();
 
 // Rows a primitive takes; longer inputs are cut into blocks of this size.
 inline constexpr int kGemmRows = 64;
+
+// A packed weight whose columns (the outputs) lie in blocks, one after the other. A block is a row-major
+// matrix [k_padded][block_columns]; with `pairs` it is [k_padded / 2][block_columns][2], so that two
+// neighbouring inputs of a column stand together. What is beyond the matrix's own sizes is zero.
+struct ColumnBlocks {
+  const void* data;
+  int block_columns;
+  int blocks;
+  int64_t block_stride;  // in elements
+  int k_padded;          // inputs, rounded up; with `pairs` even
+  bool pairs;
+};
 
 // The weight of a linear layer in the layout that suits the CPU. Movable; may be used by many threads at
 // once.
@@ -34,6 +47,8 @@ class PackedMatrix {
   DType type() const;
   // Bytes of the packed weight, counted under Account::kWeights.
   size_t bytes() const;
+  // The packed weight, for kernels that read it themselves; nullopt when oneDNN chose another layout.
+  const std::optional<ColumnBlocks>& column_blocks() const;
 
   struct Impl;  // defined in gemm.cc
   const Impl& impl() const { return *impl_; }

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "tensor/weight_memory.h"
+
 namespace kvlab {
 
 namespace {
@@ -16,14 +18,16 @@ int64_t allocated_bytes(Account account) {
 }
 
 void* allocate_counted(size_t bytes, Account account) {
-  void* pointer = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  void* pointer = account == Account::kWeights
+                      ? allocate_weight_memory(bytes)
+                      : std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   if (!pointer) throw std::bad_alloc();
   counters[static_cast<int>(account)] += static_cast<int64_t>(bytes);
   return pointer;
 }
 
 void free_counted(void* pointer, size_t bytes, Account account) {
-  std::free(pointer);
+  account == Account::kWeights ? free_weight_memory(pointer) : std::free(pointer);
   counters[static_cast<int>(account)] -= static_cast<int64_t>(bytes);
 }
 
