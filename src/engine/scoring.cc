@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/narrow_gemm.h"
 
 namespace kvlab {
 
@@ -77,13 +78,17 @@ Fidelity compare_states(const Model& model, const HiddenStates& base, const Hidd
   return result;
 }
 
-int32_t most_likely(const Model& model, const HiddenStates& states, int64_t row) {
-  HeadScratch scratch;
-  return block_states(model.head(), states.row(row), 1, nullptr, scratch)[0].argmax;
-}
-
 std::vector<int32_t> most_likely(const Model& model, const HiddenStates& states) {
   std::vector<int32_t> tokens(states.rows);
+  if (states.rows <= kNarrowRows) {
+    const int vocab = model.head().vocab();
+    const std::vector<float> logits = next_logits(model, states, 0, states.rows);
+    for (int64_t r = 0; r < states.rows; ++r) {
+      const float* row = logits.data() + r * vocab;
+      tokens[r] = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
+    }
+    return tokens;
+  }
   each_block(states.rows, [&](int64_t first, int rows, HeadScratch& scratch) {
     const auto heads = block_states(model.head(), states.row(first), rows, nullptr, scratch);
     for (int r = 0; r < rows; ++r) tokens[first + r] = heads[r].argmax;
@@ -91,13 +96,15 @@ std::vector<int32_t> most_likely(const Model& model, const HiddenStates& states)
   return tokens;
 }
 
-std::vector<float> next_logits(const Model& model, const HiddenStates& states, int64_t row) {
-  const OutputHead& head = model.head();
-  std::vector<float> logits(head.vocab());
-  std::vector<GemmScratch> scratch(thread_count());
-  parallel_tasks(head.slabs(), [&](int slab, int thread) {
-    head.logits(slab, states.row(row), 1, logits.data() + head.slab_first(slab), scratch[thread]);
-  });
+int32_t most_likely(const Model& model, const HiddenStates& states, int64_t row) {
+  const std::vector<float> logits = next_logits(model, states, row);
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+std::vector<float> next_logits(const Model& model, const HiddenStates& states, int64_t first, int64_t rows) {
+  KVLAB_CHECK(rows >= 0 && rows <= kNarrowRows && first >= 0 && first + rows <= states.rows);
+  std::vector<float> logits(static_cast<size_t>(rows) * model.head().vocab());
+  if (rows) model.head().narrow_logits(states.row(first), static_cast<int>(rows), logits.data());
   return logits;
 }
 

@@ -21,12 +21,12 @@ struct Fidelity {
 };
 Fidelity compare_states(const Model& model, const HiddenStates& base, const HiddenStates& own, int64_t rows);
 
-// The most likely next token after row r; of equals the lowest id.
-int32_t most_likely(const Model& model, const HiddenStates& states, int64_t row);
-// The same of every row.
+// The most likely next token after every row; of equals the lowest id.
 std::vector<int32_t> most_likely(const Model& model, const HiddenStates& states);
+int32_t most_likely(const Model& model, const HiddenStates& states, int64_t row);
 
-// The logits of the whole vocabulary after row r.
-std::vector<float> next_logits(const Model& model, const HiddenStates& states, int64_t row);
+// The logits of the whole vocabulary, [rows][vocab], after rows first, first + 1, ...; rows <= kNarrowRows.
+std::vector<float> next_logits(const Model& model, const HiddenStates& states, int64_t first,
+                               int64_t rows = 1);
 
 }  // namespace kvlab

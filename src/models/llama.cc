@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/team.h"
 #include "base/threads.h"
+#include "kernels/narrow_gemm.h"
 #include "kernels/rotary_table.h"
 #include "models/model.h"
 #include "models/pipeline.h"
@@ -17,6 +19,9 @@ namespace {
 struct Layer {
   std::vector<float> input_norm, mlp_norm;
   PackedMatrix qkv, output, gate_up, down;
+  bool has_narrow() const {
+    return narrow_blocks(qkv) && narrow_blocks(output) && narrow_blocks(gate_up) && narrow_blocks(down);
+  }
 };
 
 std::vector<float> join(std::initializer_list<std::vector<float>> parts) {
@@ -48,6 +53,7 @@ Layer load_layer(const Weights& weights, const ModelConfig& c, int index, DType 
 struct BlockScratch {
   Buffer<float> norm, gate_up, product;
   GemmScratch gemm;
+  NarrowInput narrow;
 };
 
 class Llama : public Model {
@@ -62,6 +68,7 @@ class Llama : public Model {
       layers_.push_back(load_layer(*weights_, c, layer, type));
       progress.step(layer + 1);
     }
+    has_narrow_ = std::all_of(layers_.begin(), layers_.end(), [](const Layer& l) { return l.has_narrow(); });
     final_norm_ = weights_->read("model.norm.weight", {c.hidden});
     const std::string head = c.tied_embeddings ? kEmbedding : "lm_head.weight";
     const std::vector<int64_t> expected = {c.vocab, c.hidden};
@@ -82,6 +89,7 @@ class Llama : public Model {
   std::vector<double> frequencies_;
   std::vector<Layer> layers_;
   std::vector<float> final_norm_;
+  bool has_narrow_ = false;
 };
 
 // One forward(): the activations, a row for every token of all segments, and what is done with them.
@@ -94,17 +102,41 @@ class Llama::Pass : public LayerWork {
         mixed_size_(config_.query_heads * config_.head_dim),
         scratch_(thread_count()) {
     bool with_hidden = false;
+    segments_ = segments;
     for (const Segment& segment : segments) {
       for (size_t i = 0; i < segment.tokens.size(); ++i) rows_.push_back({&segment, static_cast<int>(i)});
       first_row_.push_back(static_cast<int>(rows_.size() - segment.tokens.size()));
       rotary_.emplace_back(model.frequencies_, segment.first, static_cast<int>(segment.tokens.size()));
       with_hidden |= segment.attention->wants_hidden();
     }
-    segments_ = segments;
     x_ = Buffer<float>(rows_.size() * config_.hidden);
     qkv_ = Buffer<float>(rows_.size() * qkv_size_);
     mixed_ = Buffer<float>(rows_.size() * mixed_size_);
+    if (narrow()) gate_up_ = Buffer<float>(rows_.size() * 2 * config_.intermediate);
     if (with_hidden) hidden_ = Buffer<float>(rows_.size() * config_.hidden);
+  }
+
+  // Whether the rows are so few that reading the weights takes the time.
+  bool narrow() const {
+    const bool watched = std::any_of(segments_.begin(), segments_.end(),
+                                     [](const Segment& s) { return s.attention->wants_whole_layers(); });
+    return rows_.size() <= kNarrowRows && !watched && model_.has_narrow_;
+  }
+
+  // Few rows: all threads go through a layer together, each with its share of the columns, so that weights
+  // are read once.
+  void run_narrow() {
+    std::vector<Piece> pieces = cut_pieces(segments_);
+    Team::run([&](Team::Member& me) {
+      BlockScratch& scratch = scratch_[me.thread()];
+      me.step([&] { embed(me.first_of(row_count()), me.last_of(row_count()) - me.first_of(row_count())); });
+      for (int layer = 0; layer < config_.layers; ++layer) {
+        narrow_before_attention(layer, pieces, me, scratch);
+        me.step([&] { narrow_attention(layer, pieces, me); });
+        narrow_after_attention(model_.layers_[layer], me, scratch);
+      }
+      finish(me.first_of(row_count()), me.last_of(row_count()) - me.first_of(row_count()));
+    });
   }
 
   void dense(int stage, int first_row, int rows, int thread) override {
@@ -142,6 +174,7 @@ class Llama::Pass : public LayerWork {
     int token;  // within the segment
   };
 
+  int row_count() const { return static_cast<int>(rows_.size()); }
   float* x_row(int r) { return x_.data() + int64_t{1} * r * config_.hidden; }
   float* qkv_row(int r) { return qkv_.data() + int64_t{1} * r * qkv_size_; }
   float* mixed_row(int r) { return mixed_.data() + int64_t{1} * r * mixed_size_; }
@@ -192,6 +225,78 @@ class Llama::Pass : public LayerWork {
       add_to(s.product.data() + int64_t{1} * r * hidden, hidden, x_row(first_row + r));
   }
 
+  // y (+)= matrix times x for this member's columns.
+  void narrow_product(const PackedMatrix& w, const NarrowInput& x, Team::Member& me, float* y, int64_t stride,
+                      bool accumulate) {
+    const int blocks = narrow_blocks(w);
+    narrow_linear(w, x, me.first_of(blocks), me.last_of(blocks), y, stride, accumulate);
+  }
+
+  // Every member norms all rows for itself: that is quicker than waiting for another.
+  void narrow_norm(const std::vector<float>& weight, BlockScratch& s) {
+    const int hidden = config_.hidden;
+    s.norm.reserve_discard(static_cast<size_t>(row_count()) * hidden);
+    for (int r = 0; r < row_count(); ++r)
+      rms_norm(x_row(r), weight.data(), model_.eps(), hidden, s.norm.data() + int64_t{1} * r * hidden);
+    prepare_narrow(model_.type(), hidden, s.norm.data(), hidden, row_count(), s.narrow);
+  }
+
+  void narrow_before_attention(int layer, const std::vector<Piece>& pieces, Team::Member& me,
+                               BlockScratch& s) {
+    const Layer& weights = model_.layers_[layer];
+    me.step([&] {
+      narrow_norm(weights.input_norm, s);
+      if (hidden_.size() && me.thread() == 0)
+        std::copy_n(s.norm.data(), rows_.size() * config_.hidden, hidden_.data());
+      narrow_product(weights.qkv, s.narrow, me, qkv_row(0), qkv_size_, false);
+    });
+    me.step([&] {
+      const auto count = static_cast<int>(pieces.size());
+      for (int p = me.first_of(count); p < me.last_of(count); ++p) {
+        for (int r = pieces[p].row; r < pieces[p].row + pieces[p].rows; ++r) rotate(r);
+        segments_[pieces[p].segment].attention->prepare(piece_rows(layer, pieces[p]));
+      }
+    });
+  }
+
+  // Chains go round: with one segment every thread takes some of its heads.
+  void narrow_attention(int layer, const std::vector<Piece>& pieces, Team::Member& me) {
+    int number = 0;
+    for (const Piece& piece : pieces) {
+      AttentionProvider& attention = *segments_[piece.segment].attention;
+      for (int chain = 0; chain < attention.chains(); ++chain) {
+        if (number++ % me.threads() == me.thread()) attention.attend(piece_rows(layer, piece), chain);
+      }
+    }
+  }
+
+  void narrow_after_attention(const Layer& weights, Team::Member& me, BlockScratch& s) {
+    const int hidden = config_.hidden, inner = config_.intermediate;
+    me.step([&] {
+      prepare_narrow(model_.type(), mixed_size_, mixed_row(0), mixed_size_, row_count(), s.narrow);
+      narrow_product(weights.output, s.narrow, me, x_row(0), hidden, true);
+    });
+    me.step([&] {
+      narrow_norm(weights.mlp_norm, s);
+      narrow_product(weights.gate_up, s.narrow, me, gate_up_.data(), 2 * inner, false);
+    });
+    me.step([&] {
+      s.gate_up.reserve_discard(static_cast<size_t>(row_count()) * inner);
+      for (int r = 0; r < row_count(); ++r) {
+        const float* gate = gate_up_.data() + int64_t{2} * r * inner;
+        silu_mul(gate, gate + inner, inner, s.gate_up.data() + int64_t{1} * r * inner);
+      }
+      prepare_narrow(model_.type(), inner, s.gate_up.data(), inner, row_count(), s.narrow);
+      narrow_product(weights.down, s.narrow, me, x_row(0), hidden, true);
+    });
+  }
+
+  AttentionBlock piece_rows(int layer, const Piece& piece) {
+    AttentionBlock block = attention_rows(layer, piece.segment, piece.row, piece.rows);
+    block.piece = piece.number;
+    return block;
+  }
+
   void finish(int first_row, int rows) {
     for (int r = first_row; r < first_row + rows; ++r) {
       rms_norm(x_row(r), model_.final_norm_.data(), model_.eps(), config_.hidden,
@@ -207,12 +312,17 @@ class Llama::Pass : public LayerWork {
   std::vector<int> first_row_;  // of each segment
   std::vector<RotaryTable> rotary_;
   Buffer<float> x_, qkv_, mixed_, hidden_;
+  Buffer<float> gate_up_;  // of few rows
   std::vector<BlockScratch> scratch_;
 };
 
 void Llama::forward(std::span<const Segment> segments) const {
   Pass pass(*this, segments);
-  run_pipeline(segments, config_.layers, pass);
+  if (pass.narrow()) {
+    pass.run_narrow();
+  } else {
+    run_pipeline(segments, config_.layers, pass);
+  }
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/threads.h"
+#include "kernels/narrow_gemm.h"
 #include "models/model.h"
 
 namespace kvlab {
@@ -18,6 +20,22 @@ OutputHead::OutputHead(const Weights& weights, const std::string& tensor, int vo
 
 void OutputHead::logits(int slab, const float* hidden, int rows, float* logits, GemmScratch& scratch) const {
   linear(slabs_[slab], hidden, hidden_, rows, logits, kSlab, scratch);
+}
+
+void OutputHead::narrow_logits(const float* hidden, int rows, float* logits) const {
+  NarrowInput input;
+  const bool narrow = narrow_blocks(slabs_[0]) > 0;
+  if (narrow) prepare_narrow(slabs_[0].type(), hidden_, hidden, hidden_, rows, input);
+  std::vector<GemmScratch> scratch(thread_count());
+  parallel_tasks(slabs(), [&](int slab, int thread) {
+    const PackedMatrix& w = slabs_[slab];
+    float* out = logits + slab_first(slab);
+    if (narrow) {
+      narrow_linear(w, input, 0, narrow_blocks(w), out, vocab_, false);
+    } else {
+      linear(w, hidden, hidden_, rows, out, vocab_, scratch[thread]);
+    }
+  });
 }
 
 void Model::check_tokens(std::span<const Segment> segments) const {
