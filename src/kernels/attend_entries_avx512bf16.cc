@@ -32,8 +32,9 @@ Chunk chunk_at(const OneQuery& query, int first_page) {
 
 template <int kHeads>
 void score_party(const OneQuery& query, const Chunk& chunk, int head, const uint32_t* q) {
-  // A few heads need more pages in flight to hide the instructions' latency.
-  score_all<kHeads, kHeads <= 2 ? 8 : 4>(q + head * kQueryStride, chunk.k, chunk.pages, query.head_dim / 2,
+  // Measured: 24 sums in flight instead of 12 make three heads 7 % faster; one, two or four heads gain
+  // nothing from more than four pages at once.
+  score_all<kHeads, kHeads == 3 ? 8 : 4>(q + head * kQueryStride, chunk.k, chunk.pages, query.head_dim / 2,
                                          query.weights + head * query.stride + chunk.first_slot,
                                          query.stride);
 }
@@ -56,22 +57,22 @@ void add_chunk_values(const OneQuery& query, const Chunk& chunk, const uint32_t*
     const uint32_t* from = p + head * kGroupPairs;
     float* out = sums + static_cast<int64_t>(head) * v_stride;
     if (heads >= 4) add_all_values<4>(from, chunk.v, chunk.pages, v_stride, kOnes, out);
-    if (heads == 3) add_all_values<3>(from, chunk.v, chunk.pages, v_stride, kOnes, out);
+    // Here, too, three heads want 24 sums.
+    if (heads == 3) add_all_values<3, 2>(from, chunk.v, chunk.pages, v_stride, kOnes, out);
     if (heads == 2) add_all_values<2>(from, chunk.v, chunk.pages, v_stride, kOnes, out);
     if (heads == 1) add_all_values<1>(from, chunk.v, chunk.pages, v_stride, kOnes, out);
   }
 }
 
-// 2^x for x <= 0 within 1e-7 relative: 2^(x - floor x) by a minimax polynomial; scalef multiplies with
-// 2^(floor x), which is 0 for masked scores.
+// 2^x for x <= 0 within 3e-6 relative, far less than what rounding the query does: 2^(x - floor x) by a
+// minimax polynomial; scalef multiplies with 2^(floor x), which is 0 for masked scores.
 KVLAB_AVX512_BF16 inline __m512 exp2_fine(__m512 x) {
   const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  __m512 p = _mm512_set1_ps(0.00187757669f);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.00898933969f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.0558263175f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.240153611f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.693153083f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99999994f));
+  __m512 p = _mm512_set1_ps(0.0135341678f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.0520114601f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.241442755f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.693003833f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.00000262f));
   return _mm512_scalef_ps(p, x);
 }
 

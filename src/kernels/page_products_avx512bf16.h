@@ -65,40 +65,48 @@ KVLAB_AVX512_BF16 __attribute__((noinline)) void score_pages(const uint32_t* __r
 }
 
 // kN vectors of out: out[r] = alpha[r] out[r] + row r of p times the values of `pages` pages, both from
-// `column` on. Rows of p are kGroupPairs apart.
-template <int kRows, int kN>
+// `column` on. Rows of p are kGroupPairs apart. With kSets of 2, every other pair goes to sums of its own.
+template <int kRows, int kN, int kSets>
 KVLAB_AVX512_BF16 __attribute__((noinline)) void add_values(const uint32_t* __restrict p,
                                                             const void* const* __restrict v, int pages,
                                                             int column, int64_t v_stride,
                                                             const float* __restrict alpha,
                                                             float* __restrict out) {
   out += column;
-  __m512 sums[kRows][kN];
+  __m512 sums[kSets][kRows][kN];
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
-    for (int n = 0; n < kN; ++n)
-      sums[r][n] = _mm512_mul_ps(_mm512_load_ps(out + r * v_stride + n * kLanes), _mm512_set1_ps(alpha[r]));
+    for (int n = 0; n < kN; ++n) {
+      sums[kSets - 1][r][n] = _mm512_setzero_ps();
+      sums[0][r][n] =
+          _mm512_mul_ps(_mm512_load_ps(out + r * v_stride + n * kLanes), _mm512_set1_ps(alpha[r]));
+    }
   for (int page = 0; page < pages; ++page) {
     const uint32_t* from = pairs_at(v[page]) + column;
-    for (int t = 0; t < kPagePairs; ++t) {
-      __m512bh values[kN];
+    for (int t = 0; t < kPagePairs; t += kSets) {
+#pragma GCC unroll 2
+      for (int set = 0; set < kSets; ++set) {
+        __m512bh values[kN];
 #pragma GCC unroll 4
-      for (int n = 0; n < kN; ++n) values[n] = (__m512bh)_mm512_load_si512(from + n * kLanes);
+        for (int n = 0; n < kN; ++n) values[n] = (__m512bh)_mm512_load_si512(from + n * kLanes);
 #pragma GCC unroll 6
-      for (int r = 0; r < kRows; ++r) {
-        const __m512bh x = (__m512bh)_mm512_set1_epi32(p[r * kGroupPairs]);
+        for (int r = 0; r < kRows; ++r) {
+          const __m512bh x = (__m512bh)_mm512_set1_epi32(p[r * kGroupPairs]);
 #pragma GCC unroll 4
-        for (int n = 0; n < kN; ++n) sums[r][n] = _mm512_dpbf16_ps(sums[r][n], x, values[n]);
+          for (int n = 0; n < kN; ++n) sums[set][r][n] = _mm512_dpbf16_ps(sums[set][r][n], x, values[n]);
+        }
+        from += v_stride;
+        ++p;
       }
-      from += v_stride;
-      ++p;
     }
   }
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
-    for (int n = 0; n < kN; ++n) _mm512_store_ps(out + r * v_stride + n * kLanes, sums[r][n]);
+    for (int n = 0; n < kN; ++n)
+      _mm512_store_ps(out + r * v_stride + n * kLanes,
+                      kSets == 1 ? sums[0][r][n] : _mm512_add_ps(sums[0][r][n], sums[kSets - 1][r][n]));
 }
 
 // Scores of kRows rows against all slots of `pages` pages, kVectors pages at a time.
@@ -121,17 +129,17 @@ void score_all(const uint32_t* q, const void* const* k, int pages, int pairs, fl
 }
 
 // All columns of out, in panels of vectors as equal as they can be: narrow ones are slow.
-template <int kRows>
+template <int kRows, int kSets = 1>
 void add_all_values(const uint32_t* p, const void* const* v, int pages, int v_stride, const float* alpha,
                     float* out) {
   const int vectors = v_stride / kLanes, panels = (vectors + 3) / 4;
   for (int panel = 0; panel < panels; ++panel) {
     const int first = vectors * panel / panels, count = vectors * (panel + 1) / panels - first;
     const int column = first * kLanes;
-    if (count == 4) add_values<kRows, 4>(p, v, pages, column, v_stride, alpha, out);
-    if (count == 3) add_values<kRows, 3>(p, v, pages, column, v_stride, alpha, out);
-    if (count == 2) add_values<kRows, 2>(p, v, pages, column, v_stride, alpha, out);
-    if (count == 1) add_values<kRows, 1>(p, v, pages, column, v_stride, alpha, out);
+    if (count == 4) add_values<kRows, 4, kSets>(p, v, pages, column, v_stride, alpha, out);
+    if (count == 3) add_values<kRows, 3, kSets>(p, v, pages, column, v_stride, alpha, out);
+    if (count == 2) add_values<kRows, 2, kSets>(p, v, pages, column, v_stride, alpha, out);
+    if (count == 1) add_values<kRows, 1, kSets>(p, v, pages, column, v_stride, alpha, out);
   }
 }
 
