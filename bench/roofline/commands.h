@@ -9,6 +9,6 @@
 namespace kvlab::roofline {
 
 extern const CommandInfo kPeaksCommand, kKernelsCommand, kRunCommand, kDecodeCommand, kShapeCommand,
-    kLongCommand;
+    kLongCommand, kProfileCommand;
 
 }  // namespace kvlab::roofline

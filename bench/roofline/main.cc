@@ -29,8 +29,8 @@ int run(int argc, char** argv) {
                "kvlab_roofline");
   app.require_subcommand(1);
   std::vector<std::pair<CLI::App*, std::function<int()>>> commands;
-  for (const CommandInfo* info :
-       {&kPeaksCommand, &kKernelsCommand, &kRunCommand, &kDecodeCommand, &kShapeCommand, &kLongCommand}) {
+  for (const CommandInfo* info : {&kPeaksCommand, &kKernelsCommand, &kRunCommand, &kDecodeCommand,
+                                  &kShapeCommand, &kLongCommand, &kProfileCommand}) {
     CLI::App* command = app.add_subcommand(info->name, info->summary);
     command->footer("Examples:\n" + info->examples);
     commands.emplace_back(command, info->setup(*command));
