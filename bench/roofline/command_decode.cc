@@ -64,55 +64,70 @@ Decoded decode(const std::shared_ptr<const Model>& model, const std::shared_ptr<
   return decoded;
 }
 
-int run(Flags& f) {
+// What --batch and --recipe must not be.
+void check(const Flags& f, const std::vector<std::shared_ptr<const Method>>& methods) {
   if (f.batch != 1) {
     throw UserError(fmt::format(
         "--batch {}: only 1 is possible, since sessions cannot be extended together; give --batch 1",
         f.batch));
   }
-  const ModelFiles files = f.model.open();
-  const auto methods = make_methods(f.recipe, files.config);
   if (methods.size() != 1) throw UserError("--recipe " + f.recipe + ": expected one recipe");
   if (methods[0]->planned())
     throw UserError("--recipe " + f.recipe + ": needs the whole text beforehand, which decoding has not");
+}
+
+Json row_of(const Flags& f, const std::string& recipe, const Samples& samples, double weight_bytes,
+            double cache_bytes, double stream) {
+  const double steps = f.new_tokens, tokens = steps * f.batch, bytes = weight_bytes + cache_bytes;
+  const double rate = bytes * steps / samples.median_seconds();
+  Json row = {{"batch", f.batch},
+              {"recipe", recipe},
+              {"tokens_per_second", tokens / samples.median_seconds()},
+              {"slowest", tokens / samples.worst_seconds()},
+              {"fastest", tokens / samples.best_seconds()},
+              {"bytes_per_step", bytes},
+              {"weight_bytes", weight_bytes},
+              {"cache_bytes", cache_bytes},
+              {"rate", rate * 1e-9},
+              {"share", rate / stream}};
+  add_cpu(row, samples);
+  return row;
+}
+
+std::vector<Column> columns() {
+  return with_cpu({{"batch", "batch", Format::kCount},
+                   {"recipe", "recipe"},
+                   {"tokens_per_second", "tokens/s", Format::kRate},
+                   {"slowest", "slowest", Format::kRate},
+                   {"fastest", "fastest", Format::kRate},
+                   {"bytes_per_step", "MB a step", Format::kMegabytes},
+                   {"rate", "GB/s", Format::kRate},
+                   {"share", "of the stream", Format::kPercent}});
+}
+
+int run(Flags& f) {
+  const ModelFiles files = f.model.open();
+  const auto methods = make_methods(f.recipe, files.config);
+  check(f, methods);
   const auto prompt = f.data.tokens(files, f.context);
   const Peaks peaks = measure_peaks(thread_count(), f.report);
   const auto model = load_model(files, f.model.weight_type());
-  const auto weights = static_cast<double>(allocated_bytes(Account::kWeights));
+  const auto weight_bytes = static_cast<double>(allocated_bytes(Account::kWeights));
 
   decode(model, methods[0], f, prompt);  // warms up
   Samples samples{thread_count(), {}};
-  Decoded last;
+  double cache_bytes = 0;
   for (int repeat = 0; repeat < f.repeats; ++repeat) {
-    last = decode(model, methods[0], f, prompt);
-    samples.runs.push_back(last.timing);
+    const Decoded decoded = decode(model, methods[0], f, prompt);
+    samples.runs.push_back(decoded.timing);
+    cache_bytes = decoded.cache_bytes;
   }
-  const double steps = f.new_tokens, seconds = samples.median_seconds();
-  const double bytes = weights + last.cache_bytes;
-  Json row = {{"batch", f.batch},
-              {"recipe", methods[0]->spec.recipe},
-              {"tokens_per_second", steps * f.batch / seconds},
-              {"slowest", steps * f.batch / samples.worst_seconds()},
-              {"fastest", steps * f.batch / samples.best_seconds()},
-              {"bytes_per_step", bytes},
-              {"weight_bytes", weights},
-              {"cache_bytes", last.cache_bytes},
-              {"rate", bytes * steps / seconds * 1e-9},
-              {"share", bytes * steps / seconds / peaks.stream_all.per_second}};
-  add_cpu(row, samples);
   f.report.table(
       "decode",
       fmt::format("Decoding: {}, {}, {} threads, {} greedy tokens after {}, median of {}", files.config.name,
                   dtype_name(f.model.weight_type()), thread_count(), f.new_tokens, f.context, f.repeats),
-      with_cpu({{"batch", "batch", Format::kCount},
-                {"recipe", "recipe"},
-                {"tokens_per_second", "tokens/s", Format::kRate},
-                {"slowest", "slowest", Format::kRate},
-                {"fastest", "fastest", Format::kRate},
-                {"bytes_per_step", "MB a step", Format::kMegabytes},
-                {"rate", "GB/s", Format::kRate},
-                {"share", "of the stream", Format::kPercent}}),
-      {row});
+      columns(),
+      {row_of(f, methods[0]->spec.recipe, samples, weight_bytes, cache_bytes, peaks.stream_all.per_second)});
   f.report.note(
       "A step has to read the packed weights of all layers and of the head, and the keys and values stored.");
   f.report.save();

@@ -42,12 +42,17 @@ Json layer_product(const ProductSize& size, DType type, int threads, double peak
                   0, peak);
 }
 
-// All slabs of the vocabulary; with the statistics that losses are made of, or the product alone.
-Json head_product(const ModelConfig& config, DType type, int threads, bool losses, double peak) {
+std::vector<PackedMatrix> random_head(const ModelConfig& config, DType type) {
   std::vector<PackedMatrix> slabs;
   for (int first = 0; first < config.vocab; first += OutputHead::kSlab) {
     slabs.push_back(random_matrix(std::min(OutputHead::kSlab, config.vocab - first), config.hidden, type));
   }
+  return slabs;
+}
+
+// All slabs of the vocabulary; with the statistics that losses are made of, or the product alone.
+Json head_product(const ModelConfig& config, const std::vector<PackedMatrix>& slabs, int threads, bool losses,
+                  double peak) {
   auto work = make_work(threads, config.hidden, OutputHead::kSlab);
   const Rate rate = repeat_on_threads(threads, [&](int thread) {
     ThreadWork& own = work[thread];
@@ -74,8 +79,9 @@ std::vector<Json> product_rates(const ModelConfig& config, DType type, int threa
   for (const ProductSize& size : layer_products(config)) {
     rows.push_back(layer_product(size, type, threads, peak));
   }
-  rows.push_back(head_product(config, type, threads, false, peak));
-  rows.push_back(head_product(config, type, threads, true, peak));
+  const auto head = random_head(config, type);
+  rows.push_back(head_product(config, head, threads, false, peak));
+  rows.push_back(head_product(config, head, threads, true, peak));
   return rows;
 }
 

@@ -5,7 +5,7 @@
 
 namespace kvlab::roofline {
 
-// The products of a layer, 64 rows a thread, and the output head with its losses. Rows for product_columns().
+// The products of a layer, 64 rows a thread, and the output head with its losses. Rows for rate_columns().
 std::vector<Json> product_rates(const ModelConfig& config, DType type, int threads, const Peaks& peaks);
 
 // A row for amounts per call: operations or bytes, whichever is not 0.
