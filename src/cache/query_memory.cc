@@ -1,11 +1,18 @@
 #include "cache/query_memory.h"
 
+#include <algorithm>
 #include <cstring>
-#include <vector>
 
+#include "kernels/moments.h"
 #include "kernels/rotary_table.h"
 
 namespace kvlab {
+
+namespace {
+
+constexpr int kMomentRows = 64;  // rows without rotation that are held at a time
+
+}  // namespace
 
 QueryMemory::QueryMemory(int group, int head_dim, int recent, bool moments)
     : group_(group),
@@ -32,26 +39,40 @@ QueryMemory::QueryMemory(const QueryMemory& other)
   if (outers_.size()) std::memcpy(outers_.data(), other.outers_.data(), outers_.bytes());
 }
 
-void QueryMemory::append(const float* q, int64_t q_head, const float* cos, const float* sin, int pairs,
-                         bool counted) {
+void QueryMemory::append_rows(const QueryRows& queries, int64_t first_counted) {
+  if (recent_ > 0) remember(queries);
+  seen_ += queries.rows;
+  const auto first = static_cast<int>(std::clamp<int64_t>(first_counted, 0, queries.rows));
+  if (!sums_.size() || first == queries.rows) return;
+  counted_ += queries.rows - first;
+  add_to_moments(queries, first);
+}
+
+// The ring is as long as the memory: of more rows than that, the last ones stay.
+void QueryMemory::remember(const QueryRows& queries) {
   const int64_t row = static_cast<int64_t>(group_) * head_dim_;
-  if (recent_ > 0) {
-    float* slot = ring_.data() + (seen_ % recent_) * row;
-    for (int g = 0; g < group_; ++g)
-      std::memcpy(slot + g * head_dim_, q + g * q_head, head_dim_ * sizeof(float));
+  for (int64_t r = std::max<int64_t>(0, queries.rows - recent_); r < queries.rows; ++r) {
+    float* slot = ring_.data() + ((seen_ + r) % recent_) * row;
+    for (int g = 0; g < group_; ++g) {
+      std::memcpy(slot + g * head_dim_, queries.q + r * queries.q_row + g * queries.q_head,
+                  head_dim_ * sizeof(float));
+    }
   }
-  ++seen_;
-  if (!counted || !sums_.size()) return;
-  ++counted_;
-  std::vector<double> x(head_dim_);
-  for (int g = 0; g < group_; ++g) {
-    unrotate_half_split(q + g * q_head, cos, sin, pairs, head_dim_, x.data());
-    double* sums = sums_.data() + static_cast<int64_t>(g) * head_dim_;
-    double* outer = outers_.data() + static_cast<int64_t>(g) * head_dim_ * head_dim_;
-    for (int i = 0; i < head_dim_; ++i) {
-      sums[i] += x[i];
-      double* to = outer + static_cast<int64_t>(i) * head_dim_;
-      for (int j = 0; j <= i; ++j) to[j] += x[i] * x[j];  // symmetric: the lower triangle is enough
+}
+
+void QueryMemory::add_to_moments(const QueryRows& queries, int first) {
+  const int64_t d = head_dim_;
+  Buffer<double> plain(static_cast<size_t>(std::min(kMomentRows, queries.rows - first)) * d);
+  for (; first < queries.rows; first += kMomentRows) {
+    const int rows = std::min(kMomentRows, queries.rows - first);
+    for (int g = 0; g < group_; ++g) {
+      for (int r = 0; r < rows; ++r) {
+        const int64_t at = first + r;
+        unrotate_half_split(queries.q + at * queries.q_row + g * queries.q_head,
+                            queries.cos + at * queries.pairs, queries.sin + at * queries.pairs, queries.pairs,
+                            head_dim_, plain.data() + r * d);
+      }
+      add_moments(plain.data(), rows, head_dim_, sums_.data() + g * d, outers_.data() + g * d * d);
     }
   }
 }

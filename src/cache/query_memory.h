@@ -8,6 +8,16 @@
 
 namespace kvlab {
 
+// The queries of neighbouring tokens. Row r has the vectors q[r * q_row + g * q_head ...], g < group, of
+// head_dim floats, rotated by cos and sin: [rows][pairs].
+struct QueryRows {
+  const float* q = nullptr;
+  int64_t q_row = 0, q_head = 0;
+  const float *cos = nullptr, *sin = nullptr;
+  int pairs = 0;
+  int rows = 0;
+};
+
 class QueryMemory {
  public:
   // `recent` queries are kept (0: none); `moments` of dimension group x (head_dim + head_dim^2) doubles.
@@ -15,10 +25,13 @@ class QueryMemory {
   QueryMemory(const QueryMemory& other);
   QueryMemory& operator=(const QueryMemory&) = delete;
 
-  // The query of the next token. q: [group] vectors of head_dim floats, q_head floats apart, rotated. cos and
-  // sin of its position have `pairs` values. counted: it belongs to the moments (positions from the sinks
-  // on).
-  void append(const float* q, int64_t q_head, const float* cos, const float* sin, int pairs, bool counted);
+  // The queries of the next tokens. Those from row `first_counted` on belong to the moments (positions from
+  // the sinks on); it may lie beyond the rows. How tokens are cut into calls changes no bit.
+  void append_rows(const QueryRows& queries, int64_t first_counted);
+  // The query of the next token alone.
+  void append(const float* q, int64_t q_head, const float* cos, const float* sin, int pairs, bool counted) {
+    append_rows({q, 0, q_head, cos, sin, pairs, 1}, counted ? 0 : 1);
+  }
 
   int recent_rows() const { return static_cast<int>(seen_ < recent_ ? seen_ : recent_); }
   // The last recent_rows() queries, oldest first: [rows][group][head_dim].
@@ -34,6 +47,9 @@ class QueryMemory {
   int64_t bytes() const { return static_cast<int64_t>(ring_.bytes() + sums_.bytes() + outers_.bytes()); }
 
  private:
+  void remember(const QueryRows& queries);
+  void add_to_moments(const QueryRows& queries, int first);
+
   int group_, head_dim_;
   int64_t recent_, seen_ = 0, counted_ = 0;
   Buffer<float, Account::kCache> ring_;

@@ -40,27 +40,6 @@ void Dots(const float* x, const float* rows, int64_t count, int n, float* out) {
   for (int64_t r = 0; r < count; ++r) out[r] = Dot(x, rows + r * n, n);
 }
 
-void AddScaled(const float* x, float by, int n, float* y) {
-  const DF d;
-  const int lanes = static_cast<int>(hn::Lanes(d));
-  const VF scale = hn::Set(d, by);
-  int i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    hn::StoreU(hn::MulAdd(hn::LoadU(d, x + i), scale, hn::LoadU(d, y + i)), d, y + i);
-  }
-  for (; i < n; ++i) y[i] += by * x[i];
-}
-
-void QuadraticForms(const float* matrix, const float* rows, int64_t count, int n, float* out) {
-  HWY_ALIGN float product[256];
-  for (int64_t r = 0; r < count; ++r) {
-    const float* x = rows + r * n;
-    std::fill(product, product + n, 0.0f);
-    for (int i = 0; i < n; ++i) AddScaled(matrix + static_cast<int64_t>(i) * n, x[i], n, product);
-    out[r] = Dot(product, x, n);
-  }
-}
-
 // exp(x - max), summed; the caller divides. Entries that do not take part are far below and become 0 later.
 float ExpSum(float* x, int64_t n, float max) {
   const DF d;
@@ -91,15 +70,10 @@ HWY_AFTER_NAMESPACE();
 namespace kvlab {
 
 HWY_EXPORT(Dots);
-HWY_EXPORT(QuadraticForms);
 HWY_EXPORT(ExpSum);
 
 void dots(const float* x, const float* rows, int64_t count, int n, float* out) {
   HWY_DYNAMIC_DISPATCH(Dots)(x, rows, count, n, out);
-}
-
-void quadratic_forms(const float* matrix, const float* rows, int64_t count, int n, float* out) {
-  HWY_DYNAMIC_DISPATCH(QuadraticForms)(matrix, rows, count, n, out);
 }
 
 void masked_softmax(float* x, int64_t n) {
@@ -116,19 +90,6 @@ void dots(const float* x, const float* rows, int64_t count, int n, float* out) {
   for (int64_t r = 0; r < count; ++r) {
     double sum = 0;
     for (int i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * rows[r * n + i];
-    out[r] = static_cast<float>(sum);
-  }
-}
-
-void quadratic_forms(const float* matrix, const float* rows, int64_t count, int n, float* out) {
-  for (int64_t r = 0; r < count; ++r) {
-    double sum = 0;
-    for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) {
-        sum +=
-            static_cast<double>(rows[r * n + i]) * matrix[static_cast<int64_t>(i) * n + j] * rows[r * n + j];
-      }
-    }
     out[r] = static_cast<float>(sum);
   }
 }

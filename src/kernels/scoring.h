@@ -7,14 +7,11 @@ namespace kvlab {
 
 // out[r] = x . rows[r] for r < count; rows: [count][n].
 void dots(const float* x, const float* rows, int64_t count, int n, float* out);
-// out[r] = rows[r]^T matrix rows[r] for r < count; matrix: [n][n] row-major, n <= 256.
-void quadratic_forms(const float* matrix, const float* rows, int64_t count, int n, float* out);
 // Softmax of x in place over the entries where x > -1e29; the others become 0.
 void masked_softmax(float* x, int64_t n);
 
 namespace reference {
 void dots(const float* x, const float* rows, int64_t count, int n, float* out);
-void quadratic_forms(const float* matrix, const float* rows, int64_t count, int n, float* out);
 void masked_softmax(float* x, int64_t n);
 }  // namespace reference
 

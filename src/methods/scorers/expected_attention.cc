@@ -23,6 +23,7 @@
 #include "cache/query_memory.h"
 #include "cache/scorer.h"
 #include "kernels/elementwise.h"
+#include "kernels/normal_logits.h"
 #include "kernels/scoring.h"
 
 namespace kvlab {
@@ -76,11 +77,11 @@ class ExpectedAttention : public PeriodicScorer {
     while (open < live && view.positions[open] < view.sinks) ++open;
     const int64_t count = live - open;
     std::vector<double> probability(count);
-    std::vector<float> z(count), spread(count);
+    std::vector<float> z(count);
     const MeanRotation rotation = mean_rotation(shape_.rotary_frequencies, view.n, future_);
     const float* k = view.k + open * shape_.head_dim;
     for (int g = 0; g < shape_.group() && view.queries->counted() > 0; ++g) {
-      logits(*view.queries, g, rotation, k, count, z, spread);
+      logits(*view.queries, g, rotation, k, count, z.data());
       masked_softmax(z.data(), count);
       for (int64_t i = 0; i < count; ++i) probability[i] += static_cast<double>(z[i]) / shape_.group();
     }
@@ -91,26 +92,39 @@ class ExpectedAttention : public PeriodicScorer {
  private:
   // z_j = k_j.mu / sqrt(d) + k_j^T Sigma k_j / (2 d): the log of E[exp(q.k_j / sqrt(d))] for a normal q.
   void logits(const QueryMemory& queries, int g, const MeanRotation& rotation, const float* k, int64_t count,
-              std::vector<float>& z, std::vector<float>& spread) const {
+              float* z) const {
     const int d = shape_.head_dim;
     const auto n = static_cast<double>(queries.counted());
-    std::vector<double> mu(d), sigma(static_cast<size_t>(d) * d);
+    std::vector<double> mu(d);
     for (int i = 0; i < d; ++i) mu[i] = queries.sum(g)[i] / n;
+    const std::vector<float> spread =
+        covariance_ ? half_covariance(queries.outer(g), n, mu, rotation) : std::vector<float>();
+    rotate(rotation, mu.data(), 1);
+    std::vector<float> mean(d);
+    for (int i = 0; i < d; ++i) mean[i] = static_cast<float>(mu[i] / std::sqrt(static_cast<double>(d)));
+    if (covariance_)
+      normal_logits(mean.data(), spread.data(), k, count, d, z);
+    else
+      dots(mean.data(), k, count, d, z);
+  }
+
+  // R Sigma R^T / (2 d), of which the lower triangle is read: [d][d].
+  std::vector<float> half_covariance(const double* outer, double n, const std::vector<double>& mu,
+                                     const MeanRotation& rotation) const {
+    const int d = shape_.head_dim;
+    std::vector<double> sigma(static_cast<size_t>(d) * d);
     for (int i = 0; i < d; ++i) {
       for (int j = 0; j <= i; ++j) {
-        const double c = queries.outer(g)[static_cast<int64_t>(i) * d + j] / n - mu[i] * mu[j];
+        const double c = outer[static_cast<int64_t>(i) * d + j] / n - mu[i] * mu[j];
         sigma[static_cast<size_t>(i) * d + j] = sigma[static_cast<size_t>(j) * d + i] = c;
       }
     }
-    rotate(rotation, mu.data(), 1);
     for (int i = 0; i < d; ++i) rotate(rotation, sigma.data() + i, d);  // R Sigma
     for (int i = 0; i < d; ++i)
       rotate(rotation, sigma.data() + static_cast<int64_t>(i) * d, 1);  // (R Sigma) R^T
-    const std::vector<float> mean(mu.begin(), mu.end()), matrix(sigma.begin(), sigma.end());
-    dots(mean.data(), k, count, d, z.data());
-    if (covariance_) quadratic_forms(matrix.data(), k, count, d, spread.data());
-    const float by_mean = 1.0f / std::sqrt(static_cast<float>(d)), by_spread = 0.5f / static_cast<float>(d);
-    for (int64_t i = 0; i < count; ++i) z[i] = z[i] * by_mean + (covariance_ ? spread[i] * by_spread : 0.0f);
+    std::vector<float> half(sigma.size());
+    for (size_t i = 0; i < half.size(); ++i) half[i] = static_cast<float>(sigma[i] / (2.0 * d));
+    return half;
   }
 
   void weigh(const std::vector<double>& probability, const float* v, float* out) const {

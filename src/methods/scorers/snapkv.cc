@@ -18,7 +18,7 @@
 #include "cache/query_memory.h"
 #include "cache/scorer.h"
 #include "kernels/attention.h"
-#include "kernels/scoring.h"
+#include "kernels/query_votes.h"
 
 namespace kvlab {
 
@@ -35,47 +35,49 @@ class SnapKv : public PeriodicScorer {
   int recent_queries() const override { return queries_; }
 
   void score(const PeriodicView& view, float* out) const override {
+    static thread_local Workspace work;
     const int rows = view.queries->recent_rows();
     const int64_t first_query = view.n - rows;
     const auto live = static_cast<int64_t>(view.positions.size());
     // Entries before the voting queries; positions ascend.
     const auto voted = static_cast<int64_t>(
         std::lower_bound(view.positions.begin(), view.positions.end(), first_query) - view.positions.begin());
-    std::vector<float> recent(static_cast<size_t>(rows) * group_ * head_dim_), weights(live);
-    view.queries->copy_recent(recent.data());
-    std::vector<double> votes(voted), pooled(voted);
-    for (int g = 0; g < group_; ++g) {
-      std::fill(votes.begin(), votes.end(), 0.0);
-      for (int r = 0; r < rows; ++r) {
-        query_weights(recent.data() + (static_cast<int64_t>(r) * group_ + g) * head_dim_, view,
-                      first_query + r, weights.data());
-        for (int64_t i = 0; i < voted; ++i) votes[i] += weights[i];
-      }
-      add_pooled(votes, pooled);
-    }
+    work.recent.resize(static_cast<size_t>(rows) * group_ * head_dim_);
+    view.queries->copy_recent(work.recent.data());
+    find_visible(view.positions, voted, first_query, work.visible, rows);
+    work.votes.resize(voted);
+    query_votes({work.recent.data(), work.visible.data(), rows * group_}, view.k, live, head_dim_,
+                attention_scale(head_dim_), voted, work.scratch, work.votes.data());
     const double scale = 1.0 / (static_cast<double>(rows) * group_ * kernel_);
-    for (int64_t i = 0; i < voted; ++i) out[i] = static_cast<float>(pooled[i] * scale);
+    for (int64_t i = 0; i < voted; ++i) out[i] = static_cast<float>(pooled(work.votes, i) * scale);
     std::fill(out + voted, out + live, std::numeric_limits<float>::infinity());
   }
 
  private:
-  // Causal softmax of the query at `position` over the live entries.
-  void query_weights(const float* q, const PeriodicView& view, int64_t position, float* weights) const {
-    const auto live = static_cast<int64_t>(view.positions.size());
-    dots(q, view.k, live, head_dim_, weights);
-    const float scale = attention_scale(head_dim_);
-    for (int64_t i = 0; i < live; ++i)
-      weights[i] = view.positions[i] <= position ? weights[i] * scale : -1e30f;
-    masked_softmax(weights, live);
+  // Kept from one action to the next by each thread.
+  struct Workspace {
+    std::vector<float> recent;     // [rows][group][head_dim]
+    std::vector<int32_t> visible;  // [rows][group]
+    std::vector<double> votes;     // [voted]
+    Buffer<float> scratch;
+  };
+
+  // How many live entries each of the last queries sees: those up to its own position.
+  void find_visible(std::span<const int32_t> positions, int64_t voted, int64_t first_query,
+                    std::vector<int32_t>& visible, int rows) const {
+    visible.clear();
+    auto seen = static_cast<size_t>(voted);
+    for (int r = 0; r < rows; ++r) {
+      while (seen < positions.size() && positions[seen] <= first_query + r) ++seen;
+      visible.insert(visible.end(), group_, static_cast<int32_t>(seen));
+    }
   }
 
-  void add_pooled(const std::vector<double>& votes, std::vector<double>& pooled) const {
-    const auto n = static_cast<int64_t>(votes.size());
-    const int64_t reach = kernel_ / 2;
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t j = std::max<int64_t>(0, i - reach); j <= std::min(n - 1, i + reach); ++j)
-        pooled[i] += votes[j];
-    }
+  double pooled(const std::vector<double>& votes, int64_t i) const {
+    const int64_t reach = kernel_ / 2, last = static_cast<int64_t>(votes.size()) - 1;
+    double sum = 0;
+    for (int64_t j = std::max<int64_t>(0, i - reach); j <= std::min(last, i + reach); ++j) sum += votes[j];
+    return sum;
   }
 
   int head_dim_, group_, queries_, kernel_;
