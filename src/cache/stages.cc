@@ -50,10 +50,9 @@ void KvCache::remember_queries(const LayerBlock& piece, int head, int first_row,
     if (!stage.method->periodic()) continue;
     QueryMemory& memory = query_memory(stage, piece.layer, head);
     const int64_t sinks = stage.method->spec.policy.sinks;
-    for (int r = first_row; r < first_row + rows; ++r) {
-      memory.append(q + r * piece.q_stride, d, rotary.cos_row(shift + r), rotary.sin_row(shift + r),
-                    rotary.pairs, piece.first + r >= sinks);
-    }
+    memory.append_rows({q + first_row * piece.q_stride, piece.q_stride, d, rotary.cos_row(shift + first_row),
+                        rotary.sin_row(shift + first_row), rotary.pairs, rows},
+                       sinks - piece.first - first_row);
   }
 }
 
