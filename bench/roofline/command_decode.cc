@@ -111,7 +111,7 @@ int run(Flags& f) {
   check(f, methods);
   const auto prompt = f.data.tokens(files, f.context);
   const Peaks peaks = measure_peaks(thread_count(), f.report);
-  const auto model = load_model(files, f.model.weight_type());
+  const auto model = load_model(files, {f.model.weight_type()});
   const auto weight_bytes = static_cast<double>(allocated_bytes(Account::kWeights));
 
   decode(model, methods[0], f, prompt);  // warms up
