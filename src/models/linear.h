@@ -1,5 +1,5 @@
-// A linear layer of a model: its packed weight for many rows and, when asked for, the quantised weights of the
-// file as they are, which decoding reads faster.
+// A linear layer of a model: its packed weight for many rows and, when asked for, the quantised weights of
+// the file as they are, which decoding reads faster.
 #pragma once
 
 #include <optional>

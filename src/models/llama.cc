@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/team.h"
 #include "base/threads.h"
+#include "kernels/elementwise.h"
 #include "kernels/rotary_table.h"
 #include "models/linear.h"
 #include "models/model.h"
@@ -36,13 +37,12 @@ Layer load_layer(const Weights& weights, const ModelConfig& c, int index, const 
     }
     return Linear(weights, std::move(parts), in, options.type, options.decode);
   };
-  return {
-      weights.read(p + "input_layernorm.weight", {c.hidden}),
-      weights.read(p + "post_attention_layernorm.weight", {c.hidden}),
-      linear({{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}}, c.hidden),
-      linear({{"self_attn.o_proj", c.hidden}}, q),
-      linear({{"mlp.gate_proj", c.intermediate}, {"mlp.up_proj", c.intermediate}}, c.hidden),
-      linear({{"mlp.down_proj", c.hidden}}, c.intermediate)};
+  return {weights.read(p + "input_layernorm.weight", {c.hidden}),
+          weights.read(p + "post_attention_layernorm.weight", {c.hidden}),
+          linear({{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}}, c.hidden),
+          linear({{"self_attn.o_proj", c.hidden}}, q),
+          linear({{"mlp.gate_proj", c.intermediate}, {"mlp.up_proj", c.intermediate}}, c.hidden),
+          linear({{"mlp.down_proj", c.hidden}}, c.intermediate)};
 }
 
 // Working memory of one thread, for a block of positions.
@@ -272,7 +272,8 @@ class Llama::Pass : public LayerWork {
     const int hidden = config_.hidden, inner = config_.intermediate;
     const int rows = row_count(), member = me.thread(), members = me.threads();
     me.step([&] {
-      weights.output.narrow(mixed_row(0), mixed_size_, rows, member, members, x_row(0), hidden, true, s.narrow);
+      weights.output.narrow(mixed_row(0), mixed_size_, rows, member, members, x_row(0), hidden, true,
+                            s.narrow);
     });
     me.step([&] {
       narrow_norm(weights.mlp_norm, s);

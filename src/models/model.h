@@ -77,7 +77,8 @@ class OutputHead {
   int slab_size(int slab) const { return slabs_[slab].out(); }
   // logits[r * kSlab + i] of vocabulary entry slab_first(slab) + i, for rows <= kRows.
   void logits(int slab, const float* hidden, int rows, float* logits, GemmScratch& scratch) const;
-  // The same for few rows and all slabs, by all threads together: logits[r * vocab() + i], rows <= kNarrowRows.
+  // The same for few rows and all slabs, by all threads together: logits[r * vocab() + i], rows <=
+  // kNarrowRows.
   void narrow_logits(const float* hidden, int rows, float* logits) const;
   // Bytes of weights that narrow_logits() reads.
   size_t narrow_bytes(int rows) const;
