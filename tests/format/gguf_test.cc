@@ -162,13 +162,6 @@ TEST(GgufModel, HandsOutBlocksInTheOrderOfRows) {
               HasSubstr("no tensor 'nothing'"));
 }
 
-TEST(SafetensorsModel, HasNoBlocks) {
-  TempFolder folder;
-  const ModelFiles model = open_model(testing::write_tiny_hf({}, folder.path() / "model").string());
-  std::vector<std::byte> blocks(64 * 4);
-  EXPECT_FALSE(model.weights->read_blocks("model.embed_tokens.weight", 0, 1, blocks));
-}
-
 TEST(GgufModel, RefusesBadSettingsByFileKeyAndValue) {
   const auto refused = [](TinyModelOptions options) {
     TempFolder folder;
