@@ -38,12 +38,13 @@ awk -F'|' '
   # The part that a symbol belongs to; the first that fits. Code that oneDNN writes while running has no name.
   function part(dso, symbol) {
     if (dso ~ /JIT|anon|libdnnl/) return "matrix products (those of the head as well)"
-    if (dso ~ /libgomp/) return "waiting for other threads"
+    if (dso ~ /libgomp/ || symbol ~ /Team|Pipeline/) return "scheduling, waiting for other threads"
     if (dso ~ /kernel|vdso|vmlinux/) return "the system (pages, switches)"
     if (symbol ~ /ExpSumChunk|FirstEqual|PairSum|SlabMax|head_update|head_nll|pair_update|ExpSum.*Chunk/) return "statistics of the head"
-    if (symbol ~ /strip|multiply|pack_|softmax|mask_|collect|attention|attend|score_all|score_tile|add_values|Slot|gather|BlockRun|exp2/) return "attention"
+    if (symbol ~ /page_|pages|strip|multiply|pack_|softmax|mask_|attention|attend|score_all|add_values|exponentiate|normalise|follow_maximum|narrow_query|summarise|visible/) return "attention"
+    if (symbol ~ /write_|read_entr|read_page|copy_entry|HeadStore|entry_pages/) return "entries written, moved and read"
     if (symbol ~ /RmsNorm|SumOfSquares|Rotate|SiluMul|AddTo|BF16|ToF32|rms_norm|rotate|silu|add_to|bf16/) return "norms, rotary, SiLU, conversions"
-    if (symbol ~ /observe|score|Dots|Dot$|Quadratic|ExpSum|plan|act_|Budget|evict|Policy|heap|least|introselect|Lifetimes/) return "scorers and budgets"
+    if (symbol ~ /observe|score|[Vv]ote|[Ll]ogit|[Mm]oment|add_rows|Dots|Dot$|ExpSum|plan|act_|Budget|evict|Policy|heap|least|add_weights|AddWeights|introselect|Lifetimes|unguarded|insertion_sort|introsort/) return "scorers and budgets"
     return "other"
   }
   /^#/ || NF < 3 { next }

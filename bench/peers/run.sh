@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
 # Runs kvlab and its peers one after another on the same model, tokens and threads, and prints one table.
-# Usage: bench/peers/run.sh [--tokens 1024] [--threads 2] [--repeats 3] [--quick] [--without-llama-cpp] [--out FOLDER]
+# Usage: bench/peers/run.sh [--tokens 1024] [--threads 2] [--repeats 3] [--only REGEX] [--quick] [--without-llama-cpp] [--out FOLDER]
+# --only: runs only the programs whose names fit, such as 'bf16|llama_cpp' (kvlab_stream_bf16 is needed by their table).
 # --quick: 192 tokens and one repeat, to see that everything runs. FOLDER (results/peers) gets RESULTS.md, RESULTS.json,
 # the losses, and a log per program.
 set -euo pipefail
 command="bench/peers/run.sh${*:+ $*}"
 cd "$(dirname "$0")/../.."
-tokens=1024 threads=2 repeats=3 out=results/peers setup=()
+tokens=1024 threads=2 repeats=3 out=results/peers only=. setup=()
 naive_tokens=256         # of the plain token-by-token loop, whose speed hardly depends on their number
 threshold=-17 window=128 # of Knorm after every token: of 1024 tokens about half is evicted
 while (($#)); do
-  [[ $1 == --tokens || $1 == --threads || $1 == --repeats || $1 == --out ]] && (($# < 2)) &&
+  [[ $1 == --tokens || $1 == --threads || $1 == --repeats || $1 == --out || $1 == --only ]] && (($# < 2)) &&
     { echo "run: $1 needs a value" >&2; exit 2; }
   case $1 in
     --tokens) tokens=$2; shift 2 ;;
     --threads) threads=$2; shift 2 ;;
     --repeats) repeats=$2; shift 2 ;;
     --out) out=$2; shift 2 ;;
+    --only) only=$2; shift 2 ;;
     --quick) tokens=192 repeats=1 naive_tokens=64; shift ;;
     --without-llama-cpp) setup+=("$1"); shift ;;
     *) echo "run: unknown argument '$1', see the head of bench/peers/run.sh" >&2; exit 2 ;;
@@ -49,6 +51,7 @@ started=$SECONDS
 peer() {
   local name=$1 script=$2
   shift 2
+  [[ $name =~ $only ]] || return 0
   echo "run: $name ($((SECONDS - started)) s)" >&2
   if ! "$python" "bench/peers/$script" --tokens "$out/tokens.json" --out "$out/losses" --threads "$threads" "$@" \
     >>"$out/lines.jsonl" 2>"$out/logs/$name"; then

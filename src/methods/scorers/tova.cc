@@ -8,7 +8,10 @@
 // follow a split.
 // In kvpress: TOVAPress, which acts once, with the last query of the prompt.
 // Examples: tova(keep=0.25) tova(size=512) tova(keep=0.5,sinks=4,window=64)
+#include <algorithm>
+
 #include "cache/scorer.h"
+#include "kernels/entry_scores.h"
 
 namespace kvlab {
 
@@ -20,12 +23,9 @@ class Tova : public WeightsScorer {
   bool joint_heads() const override { return true; }
 
   void observe(const WeightsView& view) const override {
-    const float scale = 1.0f / static_cast<float>(view.group * view.heads);
-    for (int slot = 0; slot < view.live; ++slot) {
-      float sum = 0;
-      for (int g = 0; g < view.group; ++g) sum += view.weights[g * view.stride + slot];
-      view.state[slot] = (view.head == 0 ? 0.0f : view.state[slot]) + scale * sum;
-    }
+    if (view.head == 0) std::fill_n(view.state, view.live, 0.0f);
+    add_weights(view.weights, view.stride, view.group, view.live,
+                1.0f / static_cast<float>(view.group * view.heads), view.state);
   }
 
   void score(const float* state, int64_t, std::span<const int32_t> positions, int64_t,
