@@ -16,7 +16,7 @@
 
 namespace kvlab::testing {
 
-// Runs this small are done sooner by one thread than several threads can meet; one test looks at two.
+// Runs this small are done sooner by one thread than several threads can meet.
 class OneThread : public ::testing::Test {
   ThreadCount threads_{1};
 };
