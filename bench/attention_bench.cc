@@ -1,6 +1,5 @@
 // One thread's attention: FLOPS counts 4 head_dim operations for every query and entry it sees, and nothing
-// else. lifetime and slots are the kernels that pack; paged and one_query read pages. They go side by side,
-// so that one run compares them.
+// else. `paged` is the blocked kernel, `one_query` the one that gives the weights.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -15,20 +14,11 @@
 namespace kvlab {
 namespace {
 
-constexpr int kHeadDim = 64, kGroup = 3;
-constexpr int kOneSpan = 1 << 20;
-
-enum Lives { kDense, kWindow, kHalf };
+enum Lives { kDense, kWindow };
 
 std::vector<float> random_floats(size_t n, uint64_t seed) {
   std::vector<float> out(n);
   for (size_t i = 0; i < n; ++i) out[i] = 2 * entry_uniform(seed, 0, 0, 0, i) - 1;
-  return out;
-}
-
-std::vector<BF16> rounded(const std::vector<float>& x) {
-  std::vector<BF16> out(x.size());
-  for (size_t i = 0; i < x.size(); ++i) out[i] = to_bf16(x[i]);
   return out;
 }
 
@@ -37,8 +27,6 @@ std::vector<int32_t> make_lives(int tokens, int lives) {
   std::vector<int32_t> evict_at(tokens, kNever);
   for (int j = 0; j < tokens; ++j) {
     if (lives == kWindow) evict_at[j] = j + kWindowSize;
-    // What a threshold with a window of 128 does to a random half.
-    if (lives == kHalf && entry_uniform(9, 0, 0, 0, j) < 0.5) evict_at[j] = j + 129;
   }
   return evict_at;
 }
@@ -54,58 +42,6 @@ double visible_pairs(const std::vector<int32_t>& evict_at) {
 // Rates are per second of processor time, so that other work on the machine disturbs them little.
 benchmark::Counter rate(double amount) {
   return {amount, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000};
-}
-
-void lifetime(benchmark::State& state, DType type, bool bf16_instructions, int lives, int page) {
-  const int tokens = static_cast<int>(state.range(0));
-  attention_allow_bf16_instructions(bf16_instructions);
-  const std::vector<float> k = random_floats(size_t{kHeadDim} * tokens, 1), v = random_floats(k.size(), 2);
-  const std::vector<float> q = random_floats(k.size() * kGroup, 3);
-  const std::vector<BF16> k16 = rounded(k), v16 = rounded(v);
-  std::vector<float> out(q.size());
-  const std::vector<int32_t> evict_at = make_lives(tokens, lives);
-  std::vector<EntrySpan> spans;
-  for (int first = 0; first < tokens; first += page) {
-    EntrySpan span;
-    const size_t at = size_t{kHeadDim} * first;
-    span.k = type == DType::kF32 ? static_cast<const void*>(&k[at]) : &k16[at];
-    span.v = type == DType::kF32 ? static_cast<const void*>(&v[at]) : &v16[at];
-    span.k_stride = span.v_stride = kHeadDim;
-    span.count = std::min(page, tokens - first);
-    span.first_position = first;
-    span.evict_at = &evict_at[first];
-    spans.push_back(span);
-  }
-  QueryBlock block;
-  block.q_head = block.out_head = kHeadDim;
-  block.q_row = block.out_row = kGroup * kHeadDim;
-  block.group = kGroup;
-  block.head_dim = kHeadDim;
-  block.scale = 1 / std::sqrt(static_cast<float>(kHeadDim));
-  AttentionScratch scratch;
-  for (auto _ : state) {
-    for (int first = 0; first < tokens; first += kQueryBlock) {
-      block.first_query = first;
-      block.queries = std::min(kQueryBlock, tokens - first);
-      block.q = q.data() + first * block.q_row;
-      block.out = out.data() + first * block.out_row;
-      lifetime_attention(block, spans, type, scratch);
-    }
-  }
-  attention_allow_bf16_instructions(true);
-  state.counters["FLOPS"] = rate(visible_pairs(evict_at) * kGroup * 4.0 * kHeadDim);
-}
-
-void slots(benchmark::State& state, DType type) {
-  const int live = static_cast<int>(state.range(0));
-  SlotStore store(kHeadDim, type);
-  for (int i = 0; i < live; ++i)
-    store.append(random_floats(kHeadDim, i).data(), random_floats(kHeadDim, i + 100000).data());
-  const std::vector<float> q = random_floats(kHeadDim * kGroup, 3);
-  std::vector<float> out(q.size()), weights(static_cast<size_t>(live) * kGroup);
-  for (auto _ : state) store.attend(q.data(), kGroup, 0.125f, weights.data(), live, out.data());
-  state.counters["FLOPS"] = rate(4.0 * kHeadDim * kGroup * live);
-  state.counters["bytes"] = rate(2.0 * kHeadDim * live * element_size(type));
 }
 
 // Entries 0, 1, ... in pages.
@@ -193,19 +129,6 @@ void one_query(benchmark::State& state, DType type, bool bf16_instructions, int 
   state.counters["FLOPS"] = rate(4.0 * head_dim * group * live);
   state.counters["bytes"] = rate(2.0 * head_dim * live * element_size(type));
 }
-
-BENCHMARK_CAPTURE(lifetime, dense_f32, DType::kF32, false, kDense, kOneSpan)->Arg(1024)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, dense_bf16, DType::kBF16, true, kDense, kOneSpan)->Arg(1024)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, dense_bf16_converted, DType::kBF16, false, kDense, kOneSpan)
-    ->Arg(1024)
-    ->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, window_f32, DType::kF32, false, kWindow, kOneSpan)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, window_bf16, DType::kBF16, true, kWindow, kOneSpan)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, half_f32, DType::kF32, false, kHalf, kOneSpan)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, half_bf16, DType::kBF16, true, kHalf, kOneSpan)->Arg(4096);
-BENCHMARK_CAPTURE(lifetime, half_bf16_pages, DType::kBF16, true, kHalf, 16)->Arg(4096);
-BENCHMARK_CAPTURE(slots, f32, DType::kF32)->Arg(256)->Arg(1024)->Arg(4096);
-BENCHMARK_CAPTURE(slots, bf16, DType::kBF16)->Arg(256)->Arg(1024)->Arg(4096);
 
 BENCHMARK_CAPTURE(paged, dense_f32, DType::kF32, false, kDense, 64, 3)->Arg(1024)->Arg(4096);
 BENCHMARK_CAPTURE(paged, dense_bf16, DType::kBF16, true, kDense, 64, 3)->Arg(1024)->Arg(4096);

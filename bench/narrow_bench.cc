@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/narrow_gemm.h"
+#include "kernels/quantised_gemv.h"
 
 namespace kvlab {
 namespace {
@@ -49,21 +50,46 @@ void BM_Narrow(benchmark::State& state) {
   report(state, matrices[0].bytes());
 }
 
-// With the widest loads there are, and 64 sums: narrower loads do not reach the memory's speed.
+// Arguments: out, in, type (0 q4_0, 1 q4_1, 2 q8_0), rows. "bf16 GB/s" is what bf16 weights would need for
+// the same time.
+void BM_Quantised(benchmark::State& state) {
+  const int out = state.range(0), in = state.range(1), rows = state.range(3);
+  const auto type = static_cast<QuantisedType>(state.range(2));
+  std::vector<QuantisedMatrix> matrices;
+  size_t bytes = 0;
+  while (bytes < kWorkingSet) bytes += matrices.emplace_back(type, out, in).bytes();
+  QuantisedInput x;
+  prepare_quantised(in, values(size_t(rows) * in).data(), in, rows, x);
+  std::vector<float> y(size_t(rows) * out);
+  size_t next = 0;
+  for (auto _ : state) {
+    quantised_linear(matrices[next], x, 0, matrices[next].groups(), y.data(), out, false);
+    next = (next + 1) % matrices.size();
+  }
+  report(state, matrices[0].bytes());
+  state.counters["bf16 GB/s"] =
+      benchmark::Counter(2e-9 * out * in, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+using Line = uint64_t __attribute__((vector_size(64)));  // GCC's and clang's
+
+// With the widest loads there are: narrower ones do not reach the memory's speed. Four sums, so that
+// additions are not what takes the time.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 uint64_t
 read_all(const void* data, size_t bytes) {
-  constexpr size_t kSums = 64;
-  const uint64_t* from = static_cast<const uint64_t*>(data);
-  uint64_t sums[kSums] = {};
-  for (size_t i = 0; i + kSums <= bytes / sizeof(uint64_t); i += kSums) {
-    for (size_t s = 0; s < kSums; ++s) sums[s] += from[i + s];
+  const Line* from = static_cast<const Line*>(data);
+  Line s0 = {}, s1 = {}, s2 = {}, s3 = {};
+  for (const Line* end = from + bytes / sizeof(Line) / 4 * 4; from < end; from += 4) {
+    s0 += from[0];
+    s1 += from[1];
+    s2 += from[2];
+    s3 += from[3];
   }
-  uint64_t sum = 0;
-  for (const uint64_t part : sums) sum += part;
-  return sum;
+  const Line all = s0 + s1 + s2 + s3;
+  return all[0] + all[7];
 }
 
 // Arguments: out, in, bf16.
@@ -80,19 +106,23 @@ void BM_StreamingRead(benchmark::State& state) {
 }
 
 // The linear layers of SmolLM2-135M, and one of a model of 8 billion weights.
-void shapes(benchmark::internal::Benchmark* bench, const std::vector<int64_t>& rows) {
+void shapes(benchmark::internal::Benchmark* bench, const std::vector<int64_t>& types,
+            const std::vector<int64_t>& rows) {
   constexpr int64_t kShapes[][2] = {{960, 576},  {576, 576},  {3072, 576},
                                     {576, 1536}, {2048, 576}, {6144, 4096}};
   for (const auto& [out, in] : kShapes)
-    for (const int64_t bf16 : {1, 0})
-      for (const int64_t r : rows) bench->Args({out, in, bf16, r});
+    for (const int64_t type : types)
+      for (const int64_t r : rows) bench->Args({out, in, type, r});
 }
 
 BENCHMARK(BM_Narrow)->ArgNames({"out", "in", "bf16", "rows"})->Apply([](auto* bench) {
-  shapes(bench, {1, 2, 4, 8, 16});
+  shapes(bench, {1, 0}, {1, 2, 4, 8, 16});
 });
 BENCHMARK(BM_StreamingRead)->ArgNames({"out", "in", "bf16", "rows"})->Apply([](auto* bench) {
-  shapes(bench, {1});
+  shapes(bench, {1, 0}, {1});
+});
+BENCHMARK(BM_Quantised)->ArgNames({"out", "in", "type", "rows"})->Apply([](auto* bench) {
+  shapes(bench, {0, 1, 2}, {1, 2, 4});
 });
 
 }  // namespace

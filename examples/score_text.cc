@@ -12,7 +12,7 @@
 int main(int argc, char** argv) try {
   if (argc != 4) throw kvlab::UserError("usage: score_text MODEL RECIPE TEXT");
   const kvlab::ModelFiles files = kvlab::open_model(argv[1]);
-  const auto model = kvlab::load_model(files, kvlab::DType::kF32);
+  const auto model = kvlab::load_model(files, {kvlab::DType::kF32});
   const auto method = kvlab::make_method(kvlab::resolve_recipe(argv[2], {}), kvlab::shape_of(files.config));
   const auto ids = kvlab::open_tokenizer(argv[1])->encode(argv[3]);
   if (ids.size() < 2) throw kvlab::UserError("the text has fewer than two tokens");

@@ -19,7 +19,8 @@ struct Flags {
   ModelFlags model;
   DataFlags data;
   std::string recipe = "none";
-  int batch = 1, context = 64, new_tokens = 64, repeats = 5;
+  std::string batches = "1,8", decode_weights = "packed";
+  int context = 64, new_tokens = 64, repeats = 5;
   Report report{"decode"};
 };
 
@@ -28,14 +29,22 @@ struct Decoded {
   double cache_bytes = 0;  // of the whole batch, in the middle of the run
 };
 
-// Extends every session of the batch by one token. Sessions share no work here: reading the weights once for
-// all of them is what a larger batch is for, so until there is a way only one session is accepted.
+// Extends every session of the batch by one token, all together, and takes the most likely next ones.
 void extend_batch(std::vector<Session>& batch, const Model& model, std::vector<int32_t>& tokens) {
+  std::vector<Session*> sessions;
+  std::vector<std::span<const int32_t>> next;
   for (size_t i = 0; i < batch.size(); ++i) {
-    const HiddenStates states = batch[i].extend({&tokens[i], 1});
-    const std::vector<float> logits = next_logits(model, states, 0);
-    tokens[i] = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    sessions.push_back(&batch[i]);
+    next.push_back({&tokens[i], 1});
   }
+  const std::vector<HiddenStates> states = Session::extend_together(sessions, next);
+  HiddenStates rows;
+  rows.rows = static_cast<int64_t>(batch.size());
+  rows.size = states[0].size;
+  rows.values = Buffer<float>(static_cast<size_t>(rows.rows) * rows.size);
+  for (size_t i = 0; i < batch.size(); ++i)
+    std::copy_n(states[i].row(0), rows.size, rows.values.data() + i * static_cast<size_t>(rows.size));
+  tokens = most_likely(model, rows);
 }
 
 double cache_bytes(const std::vector<Session>& batch) {
@@ -46,15 +55,15 @@ double cache_bytes(const std::vector<Session>& batch) {
 
 // The prompt is not timed.
 Decoded decode(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Method>& method,
-               const Flags& f, std::span<const int32_t> prompt) {
+               const Flags& f, int size, std::span<const int32_t> prompt) {
   CacheOptions options;
   options.type = f.model.cache_type();
   std::vector<Session> batch;
-  for (int i = 0; i < f.batch; ++i) {
+  for (int i = 0; i < size; ++i) {
     batch.emplace_back(model, method, options);
     batch.back().extend(prompt.first(prompt.size() - 1));
   }
-  std::vector<int32_t> tokens(f.batch, prompt.back());
+  std::vector<int32_t> tokens(size, prompt.back());
   const double before = cache_bytes(batch);
   Decoded decoded;
   decoded.timing = timed([&] {
@@ -64,23 +73,17 @@ Decoded decode(const std::shared_ptr<const Model>& model, const std::shared_ptr<
   return decoded;
 }
 
-// What --batch and --recipe must not be.
-void check(const Flags& f, const std::vector<std::shared_ptr<const Method>>& methods) {
-  if (f.batch != 1) {
-    throw UserError(fmt::format(
-        "--batch {}: only 1 is possible, since sessions cannot be extended together; give --batch 1",
-        f.batch));
-  }
+void check_recipe(const Flags& f, const std::vector<std::shared_ptr<const Method>>& methods) {
   if (methods.size() != 1) throw UserError("--recipe " + f.recipe + ": expected one recipe");
   if (methods[0]->planned())
     throw UserError("--recipe " + f.recipe + ": needs the whole text beforehand, which decoding has not");
 }
 
-Json row_of(const Flags& f, const std::string& recipe, const Samples& samples, double weight_bytes,
+Json row_of(const Flags& f, int batch, const std::string& recipe, const Samples& samples, double weight_bytes,
             double cache_bytes, double stream) {
-  const double steps = f.new_tokens, tokens = steps * f.batch, bytes = weight_bytes + cache_bytes;
+  const double steps = f.new_tokens, tokens = steps * batch, bytes = weight_bytes + cache_bytes;
   const double rate = bytes * steps / samples.median_seconds();
-  Json row = {{"batch", f.batch},
+  Json row = {{"batch", batch},
               {"recipe", recipe},
               {"tokens_per_second", tokens / samples.median_seconds()},
               {"slowest", tokens / samples.worst_seconds()},
@@ -98,6 +101,7 @@ std::vector<Column> columns() {
   return with_cpu({{"batch", "batch", Format::kCount},
                    {"recipe", "recipe"},
                    {"tokens_per_second", "tokens/s", Format::kRate},
+                   {"of_first", "of the first", Format::kRatio},
                    {"slowest", "slowest", Format::kRate},
                    {"fastest", "fastest", Format::kRate},
                    {"bytes_per_step", "MB a step", Format::kMegabytes},
@@ -108,28 +112,38 @@ std::vector<Column> columns() {
 int run(Flags& f) {
   const ModelFiles files = f.model.open();
   const auto methods = make_methods(f.recipe, files.config);
-  check(f, methods);
+  check_recipe(f, methods);
   const auto prompt = f.data.tokens(files, f.context);
   const Peaks peaks = measure_peaks(thread_count(), f.report);
-  const auto model = load_model(files, f.model.weight_type());
-  const auto weight_bytes = static_cast<double>(allocated_bytes(Account::kWeights));
-
-  decode(model, methods[0], f, prompt);  // warms up
-  Samples samples{thread_count(), {}};
-  double cache_bytes = 0;
-  for (int repeat = 0; repeat < f.repeats; ++repeat) {
-    const Decoded decoded = decode(model, methods[0], f, prompt);
-    samples.runs.push_back(decoded.timing);
-    cache_bytes = decoded.cache_bytes;
+  const auto model = load_model(
+      files,
+      {f.model.weight_type(), f.decode_weights == "file" ? DecodeWeights::kFile : DecodeWeights::kPacked});
+  std::vector<Json> rows;
+  for (const int64_t size : parse_lengths("--batches", f.batches, 1)) {
+    const int batch = static_cast<int>(size);
+    decode(model, methods[0], f, batch, prompt);  // warms up
+    Samples samples{thread_count(), {}};
+    double cache_bytes = 0;
+    for (int repeat = 0; repeat < f.repeats; ++repeat) {
+      const Decoded decoded = decode(model, methods[0], f, batch, prompt);
+      samples.runs.push_back(decoded.timing);
+      cache_bytes = decoded.cache_bytes;
+    }
+    rows.push_back(row_of(f, batch, methods[0]->spec.recipe, samples,
+                          static_cast<double>(model->step_bytes(batch)), cache_bytes,
+                          peaks.stream_all.per_second));
+    rows.back()["of_first"] =
+        rows.back()["tokens_per_second"].get<double>() / rows.front()["tokens_per_second"].get<double>();
   }
   f.report.table(
       "decode",
-      fmt::format("Decoding: {}, {}, {} threads, {} greedy tokens after {}, median of {}", files.config.name,
-                  dtype_name(f.model.weight_type()), thread_count(), f.new_tokens, f.context, f.repeats),
-      columns(),
-      {row_of(f, methods[0]->spec.recipe, samples, weight_bytes, cache_bytes, peaks.stream_all.per_second)});
+      fmt::format("Decoding: {}, {}, {} weights, {} threads, {} greedy tokens after {}, median of {}",
+                  files.config.name, dtype_name(f.model.weight_type()), f.decode_weights, thread_count(),
+                  f.new_tokens, f.context, f.repeats),
+      columns(), rows);
   f.report.note(
-      "A step has to read the packed weights of all layers and of the head, and the keys and values stored.");
+      "A step has to read the weights of all layers and of the head, packed or as the file has them, and the "
+      "keys and values stored.");
   f.report.save();
   return 0;
 }
@@ -138,13 +152,15 @@ int run(Flags& f) {
 
 const CommandInfo kDecodeCommand = {
     "decode", "tokens one by one: tokens/s and share of the stream bandwidth",
-    "  kvlab_roofline decode --context 64 --new 64\n", [](CLI::App& app) -> std::function<int()> {
+    "  kvlab_roofline decode --batches 1,8 --decode_weights file\n",
+    [](CLI::App& app) -> std::function<int()> {
       auto f = std::make_shared<Flags>();
       f->model.declare(app);
       f->data.declare(app);
       app.add_option("--recipe", f->recipe, "the method")->capture_default_str();
-      app.add_option("--batch", f->batch, "sessions extended together")
-          ->check(CLI::Range(1, 1024))
+      app.add_option("--batches", f->batches, "numbers of sessions extended together")->capture_default_str();
+      app.add_option("--decode_weights", f->decode_weights, "packed, or file: quantised as the file has them")
+          ->check(CLI::IsMember({"packed", "file"}))
           ->capture_default_str();
       app.add_option("--context", f->context, "tokens of the prompt")
           ->check(CLI::Range(2, 1 << 20))

@@ -90,7 +90,7 @@ int run(Flags& f) {
   methods.push_back(make_method(no_compression(), shape_of(files.config)));
   const auto tokens = f.data.tokens(files, std::max(f.tokens, f.control_tokens));
   measure_peaks(thread_count(), f.report);
-  const auto model = load_model(files, f.model.weight_type());
+  const auto model = load_model(files, {f.model.weight_type()});
   std::vector<Json> rows;
   for (const auto& method : methods) {
     const int64_t count = method->scorer ? f.tokens : f.control_tokens;

@@ -59,7 +59,7 @@ int run(const Flags& f) {
   if (methods.size() != 1 || methods[0]->planned())
     throw UserError("--recipe " + f.recipe + ": expected one recipe that acts while tokens stream");
   const auto tokens = f.data.tokens(files, f.length);
-  const auto model = load_model(files, f.model.weight_type());
+  const auto model = load_model(files, {f.model.weight_type()});
   score(model, methods[0], f.model.cache_type(), std::span(tokens).first(std::min(f.length, 256)));
   Samples samples{thread_count(), {}};
   double losses = 0, all = 0;

@@ -124,7 +124,7 @@ int run(Flags& f) {
   const auto tokens = f.data.tokens(files, *std::max_element(lengths.begin(), lengths.end()));
   const DType type = f.model.weight_type();
   const Peaks peaks = measure_peaks(thread_count(), f.report);
-  const Context context{load_model(files, type), f.model.cache_type(), f.repeats};
+  const Context context{load_model(files, {type}), f.model.cache_type(), f.repeats};
   std::vector<Json> rows;
   for (const int64_t length : lengths) {
     const auto all = run_length(context, methods, tokens, length);

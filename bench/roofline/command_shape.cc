@@ -70,7 +70,7 @@ int run(Flags& f) {
   f.report.table("kernels",
                  fmt::format("Products of {}, {}, {} threads", f.shape, dtype_name(type), thread_count()),
                  rate_columns(), product_rates(config, type, thread_count(), peaks));
-  const auto model = load_model(random_model(config), type);
+  const auto model = load_model(random_model(config), {type});
   const Extends extends = extend_repeatedly(model, methods[0], f);
   f.report.table("shape",
                  fmt::format("Layers of {} with random weights, {}, {} threads, median of {}", f.shape,

@@ -4,11 +4,10 @@
 
 #include <fmt/format.h>
 
-#include "base/random.h"
 #include "bench/roofline/product_rates.h"
 #include "bench/roofline/random_weights.h"
-#include "kernels/attention.h"
 #include "kernels/elementwise.h"
+#include "kernels/page_attention.h"
 
 namespace kvlab::roofline {
 
@@ -16,50 +15,34 @@ namespace {
 
 constexpr int kTokens = 2048, kSlots = 1024, kRows = 64;
 
-enum class Lives { kDense, kWindow, kHalf };
-
-std::vector<int32_t> make_lives(Lives lives) {
-  std::vector<int32_t> evict_at(kTokens, kNever);
-  for (int j = 0; j < kTokens; ++j) {
-    if (lives == Lives::kWindow) evict_at[j] = j + 132;
-    // What a threshold with a window of 128 does to a random half.
-    if (lives == Lives::kHalf && entry_uniform(9, 0, 0, 0, j) < 0.5) evict_at[j] = j + 129;
-  }
-  return evict_at;
-}
-
-double visible_pairs(const std::vector<int32_t>& evict_at) {
-  double pairs = 0;
-  for (int j = 0; j < kTokens; ++j) pairs += std::min(evict_at[j], kTokens) - j;
-  return pairs;
-}
-
-// One KV head with its query heads, for one thread.
+// Entries of one KV head in pages, for one thread.
 struct Head {
-  std::vector<float> q, k, v, out;
-  std::vector<BF16> k16, v16;
-  AttentionScratch scratch;
+  std::vector<float> q, out;
+  std::vector<Buffer<char>> memory;
+  std::vector<EntryPage> pages;
+  Buffer<float> weights;
+  PageAttentionScratch scratch;
 
-  Head(int group, int head_dim) {
-    const size_t size = static_cast<size_t>(kTokens) * head_dim;
-    k = uniform_floats(1, size, 1.0f);
-    v = uniform_floats(2, size, 1.0f);
-    q = uniform_floats(3, size * group, 1.0f);
+  Head(int group, int head_dim, DType type) {
+    const size_t key_bytes = page_key_elements(head_dim) * element_size(type);
+    const size_t bytes = key_bytes + page_value_elements(head_dim) * element_size(type);
+    q = uniform_floats(3, static_cast<size_t>(kTokens) * head_dim * group, 1.0f);
     out.resize(q.size());
-    k16.resize(size);
-    v16.resize(size);
-    to_bf16(k.data(), static_cast<int64_t>(size), k16.data());
-    to_bf16(v.data(), static_cast<int64_t>(size), v16.data());
+    weights = Buffer<float>(static_cast<size_t>(kSlots) * group);
+    for (int first = 0; first < kTokens; first += kPageSlots) {
+      const auto rows = uniform_floats(first, static_cast<size_t>(2) * kPageSlots * head_dim, 1.0f);
+      memory.emplace_back(bytes);
+      memory.back().zero();
+      const PageData page{memory.back().data(), memory.back().data() + key_bytes};
+      write_entries(rows.data(), rows.data() + kPageSlots * head_dim, head_dim, kPageSlots, 0, head_dim, type,
+                    page);
+      pages.push_back({page.k, page.v, kPageSlots, nullptr, first, nullptr});
+    }
   }
 };
 
-void attend_all(Head& head, int group, int head_dim, DType type, const std::vector<int32_t>& evict_at) {
-  EntrySpan span;
-  span.k = type == DType::kF32 ? static_cast<const void*>(head.k.data()) : head.k16.data();
-  span.v = type == DType::kF32 ? static_cast<const void*>(head.v.data()) : head.v16.data();
-  span.k_stride = span.v_stride = head_dim;
-  span.count = kTokens;
-  span.evict_at = evict_at.data();
+// All queries over the pages of the last `window` tokens.
+void attend_all(Head& head, int group, int head_dim, DType type, int window) {
   QueryBlock block;
   block.q_head = block.out_head = head_dim;
   block.q_row = block.out_row = static_cast<int64_t>(group) * head_dim;
@@ -71,28 +54,35 @@ void attend_all(Head& head, int group, int head_dim, DType type, const std::vect
     block.first_query = first;
     block.q = head.q.data() + first * block.q_row;
     block.out = head.out.data() + first * block.out_row;
-    lifetime_attention(block, {&span, 1}, type, head.scratch);
+    const int begin = std::max(0, first - window) / kPageSlots, end = (first + kQueryBlock) / kPageSlots;
+    page_attention(block, std::span(head.pages).subspan(begin, end - begin), type, head.scratch);
   }
 }
 
-Json one_query_rate(int group, int head_dim, DType type, int threads, const Peaks& peaks) {
-  std::vector<SlotStore> stores;
-  std::vector<std::vector<float>> weights(threads), out(threads);
-  const auto q = uniform_floats(3, static_cast<size_t>(group) * head_dim, 1.0f);
+double visible_pairs(int window) {
+  double pairs = 0;
+  for (int first = 0; first < kTokens; first += kQueryBlock) {
+    const int begin = std::max(0, first - window) / kPageSlots * kPageSlots;
+    for (int i = 0; i < kQueryBlock; ++i) pairs += first + i + 1 - begin;
+  }
+  return pairs;
+}
+
+Json one_query_rate(std::vector<Head>& heads, int group, int head_dim, DType type, double peak) {
+  const auto threads = static_cast<int>(heads.size());
+  std::vector<std::vector<ConstPageData>> tables(threads);
   for (int thread = 0; thread < threads; ++thread) {
-    stores.emplace_back(head_dim, type);
-    for (int i = 0; i < kSlots; ++i)
-      stores.back().append(uniform_floats(i, head_dim, 1.0f).data(),
-                           uniform_floats(i + kSlots, head_dim, 1.0f).data());
-    weights[thread].resize(static_cast<size_t>(kSlots) * group);
-    out[thread].resize(q.size());
+    for (int p = 0; p < kSlots / kPageSlots; ++p)
+      tables[thread].push_back({heads[thread].pages[p].k, heads[thread].pages[p].v});
   }
   const Rate rate = repeat_on_threads(threads, [&](int thread) {
-    stores[thread].attend(q.data(), group, attention_scale(head_dim), weights[thread].data(), kSlots,
-                          out[thread].data());
+    Head& head = heads[thread];
+    attend_entries(tables[thread], kSlots, type, head_dim, head.q.data(), head_dim, group,
+                   attention_scale(head_dim), head.weights.data(), kSlots, head.out.data(), head_dim,
+                   head.scratch);
   });
   return rate_row("attention, one query", fmt::format("{} entries, {}x{}", kSlots, group, head_dim), rate,
-                  4.0 * head_dim * group * kSlots, 0, peaks.flops(DType::kF32));
+                  4.0 * head_dim * group * kSlots, 0, peak);
 }
 
 }  // namespace
@@ -100,20 +90,18 @@ Json one_query_rate(int group, int head_dim, DType type, int threads, const Peak
 std::vector<Json> attention_rates(const ModelConfig& config, DType type, int threads, const Peaks& peaks) {
   const int group = config.query_heads / config.kv_heads, head_dim = config.head_dim;
   std::vector<Head> heads;
-  for (int thread = 0; thread < threads; ++thread) heads.emplace_back(group, head_dim);
+  for (int thread = 0; thread < threads; ++thread) heads.emplace_back(group, head_dim, type);
   const bool bf16 = type == DType::kBF16 && attention_uses_bf16_instructions();
+  const double peak = peaks.flops(bf16 ? DType::kBF16 : DType::kF32);
   std::vector<Json> rows;
-  for (const auto& [name, lives] :
-       {std::pair("dense", Lives::kDense), {"a window of 132", Lives::kWindow}, {"half", Lives::kHalf}}) {
-    const std::vector<int32_t> evict_at = make_lives(lives);
+  for (const auto& [name, window] : {std::pair("dense", kTokens), {"a window of 128", 128}}) {
     const Rate rate = repeat_on_threads(
-        threads, [&](int thread) { attend_all(heads[thread], group, head_dim, type, evict_at); });
+        threads, [&, w = window](int thread) { attend_all(heads[thread], group, head_dim, type, w); });
     rows.push_back(rate_row(fmt::format("attention, blocked, {}", name),
                             fmt::format("{} queries, {}x{}", kTokens, group, head_dim), rate,
-                            4.0 * head_dim * group * visible_pairs(evict_at), 0,
-                            peaks.flops(bf16 ? DType::kBF16 : DType::kF32)));
+                            4.0 * head_dim * group * visible_pairs(window), 0, peak));
   }
-  rows.push_back(one_query_rate(group, head_dim, type, threads, peaks));
+  rows.push_back(one_query_rate(heads, group, head_dim, type, peak));
   return rows;
 }
 

@@ -133,7 +133,7 @@ int run(const Flags& f) {
   const auto entries = dump_tensors(*method, static_cast<int64_t>(document.tokens.size()), options);
   const fs::path path = output_path(f);
   announce(path, entries, f.quiet);
-  const auto model = load_model(files, f.model.weight_type());
+  const auto model = load_model(files, {f.model.weight_type()});
   const DocumentRun result =
       dump_document(model, method, document, options, path.string(), metadata_of(f, files, spec, document),
                     *terminal_progress(f.quiet));

@@ -205,7 +205,7 @@ int run(const Flags& f) {
   const auto method = make_method(spec, shape_of(files.config));
   CacheOptions cache_options;
   cache_options.type = f.model.cache_type();
-  Session session(load_model(files, f.model.weight_type()), method, cache_options);
+  Session session(load_model(files, {f.model.weight_type()}), method, cache_options);
 
   TokenCallback show;
   if (!f.json) show = [](int32_t, const std::string& text) { write_out(text); };

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/elementwise.h"
 #include "kernels/narrow_gemm.h"
 
 namespace kvlab {

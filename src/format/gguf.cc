@@ -157,6 +157,8 @@ class MappedGguf final : public GgufFile {
     return ggml_get_type_traits(at(name).type)->type_name;
   }
   void read_rows(const std::string& name, int64_t first, int64_t count, float* out) const override;
+  void read_blocks(const std::string& name, int64_t first, int64_t count,
+                   std::span<std::byte> out) const override;
 
  private:
   static bool is_integer(gguf_type type) {
@@ -223,6 +225,8 @@ class MappedGguf final : public GgufFile {
     return UserError(fmt::format("{}: tensor '{}': {}", path(), name, what));
   }
 
+  // The bytes of rows [first, first + count).
+  std::span<const std::byte> row_bytes(const std::string& name, int64_t first, int64_t count) const;
   const Tensor& at(const std::string& name) const {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) throw UserError(fmt::format("{}: no tensor '{}'", path(), name));
@@ -292,14 +296,28 @@ void MappedGguf::place(const std::string& name, uint64_t offset, Tensor& tensor)
   tensor.data = file_.data() + start + offset;
 }
 
-void MappedGguf::read_rows(const std::string& name, int64_t first, int64_t count, float* out) const {
+std::span<const std::byte> MappedGguf::row_bytes(const std::string& name, int64_t first,
+                                                 int64_t count) const {
   const Tensor& tensor = at(name);
   if (first < 0 || count < 0 || first > tensor.rows || count > tensor.rows - first) {
     throw tensor_error(name, fmt::format("rows {} + {} asked of {}", first, count, tensor.rows));
   }
+  return {tensor.data + static_cast<size_t>(first) * tensor.row_bytes,
+          static_cast<size_t>(count) * tensor.row_bytes};
+}
+
+void MappedGguf::read_blocks(const std::string& name, int64_t first, int64_t count,
+                             std::span<std::byte> out) const {
+  const std::span<const std::byte> source = row_bytes(name, first, count);
+  KVLAB_CHECK(out.size() == source.size());
+  std::copy(source.begin(), source.end(), out.begin());
+}
+
+void MappedGguf::read_rows(const std::string& name, int64_t first, int64_t count, float* out) const {
+  const Tensor& tensor = at(name);
+  const std::byte* source = row_bytes(name, first, count).data();
   if (count == 0) return;
   const ggml_type_traits* traits = ggml_get_type_traits(tensor.type);
-  const std::byte* source = tensor.data + static_cast<size_t>(first) * tensor.row_bytes;
   const size_t bytes = static_cast<size_t>(count) * tensor.row_bytes;
   if (tensor.type == GGML_TYPE_F32) {
     std::memcpy(out, source, bytes);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,9 @@ class GgufFile {
   virtual std::vector<int64_t> tensor_shape(const std::string& name) const = 0;  // slowest first
   virtual std::string tensor_type(const std::string& name) const = 0;            // "q4_1"
   virtual void read_rows(const std::string& name, int64_t first, int64_t count, float* out) const = 0;
+  // The rows' bytes, blocks of tensor_type(name); `out` has their size.
+  virtual void read_blocks(const std::string& name, int64_t first, int64_t count,
+                           std::span<std::byte> out) const = 0;
 };
 
 // The model in an opened GGUF file.

@@ -82,21 +82,46 @@ class GgufWeights final : public Weights {
 
   void read_rows(const std::string& name, int64_t first, int64_t count, float* out) const override {
     const std::string& source = gguf_name(name);
-    const bool rotary =
-        ends_with(name, "self_attn.q_proj.weight") || ends_with(name, "self_attn.k_proj.weight");
-    if (!permuted_ || !rotary) return file_->read_rows(source, first, count, out);
+    if (!is_permuted(name)) return file_->read_rows(source, first, count, out);
+    const int64_t row_length = check_permuted(source, first, count);
+    for (int64_t i = 0; i < count; ++i) {
+      file_->read_rows(source, interleaved_row(first + i), 1, out + i * row_length);
+    }
+  }
+
+  bool read_blocks(const std::string& name, int64_t first, int64_t count,
+                   std::span<std::byte> out) const override {
+    const std::string& source = gguf_name(name);
+    if (!is_permuted(name)) {
+      file_->read_blocks(source, first, count, out);
+      return true;
+    }
+    check_permuted(source, first, count);
+    const size_t row = count > 0 ? out.size() / static_cast<size_t>(count) : 0;
+    for (int64_t i = 0; i < count; ++i) {
+      file_->read_blocks(source, interleaved_row(first + i), 1,
+                         out.subspan(static_cast<size_t>(i) * row, row));
+    }
+    return true;
+  }
+
+ private:
+  bool is_permuted(const std::string& name) const {
+    return permuted_ &&
+           (ends_with(name, "self_attn.q_proj.weight") || ends_with(name, "self_attn.k_proj.weight"));
+  }
+
+  // Throws UserError unless the tensor has whole heads and these rows; gives the length of a row.
+  int64_t check_permuted(const std::string& source, int64_t first, int64_t count) const {
     const std::vector<int64_t> shape = file_->tensor_shape(source);
     const int64_t rows = shape.size() < 2 ? 1 : shape[0];
     if (shape.size() != 2 || rows % head_dim_ != 0 || first < 0 || count < 0 || first > rows - count) {
       throw UserError(fmt::format("{}: tensor '{}': rows {} + {} asked of shape {}, heads of {} rows", path(),
                                   source, first, count, shape_text(shape), head_dim_));
     }
-    for (int64_t i = 0; i < count; ++i) {
-      file_->read_rows(source, interleaved_row(first + i), 1, out + i * shape[1]);
-    }
+    return shape[1];
   }
 
- private:
   // Rotary turns pairs of rows. Half-split, a head is [first of each pair][second of each pair]; interleaved,
   // the two of a pair are neighbours. Gives the place in the file of half-split row `row`.
   int64_t interleaved_row(int64_t row) const {

@@ -3,8 +3,10 @@
 // in the half-split rotary order of Hugging Face, whatever the file holds.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,12 @@ class Weights {
   virtual std::vector<int64_t> shape(const std::string& name) const = 0;
   // Dequantises rows [first, first + count) of a tensor (a vector is one row) to float. Throws UserError.
   virtual void read_rows(const std::string& name, int64_t first, int64_t count, float* out) const = 0;
+  // The same rows as the file stores them, in blocks of type(name); `out` has the size of them. False: this
+  // format has no blocks to hand out. Throws UserError.
+  virtual bool read_blocks(const std::string& /*name*/, int64_t /*first*/, int64_t /*count*/,
+                           std::span<std::byte> /*out*/) const {
+    return false;
+  }
   virtual std::vector<std::string> names() const = 0;
   // How the file stores a tensor: "f32", "bf16", "q4_1". Throws UserError when the tensor is missing.
   virtual std::string type(const std::string& /*name*/) const { return "f32"; }

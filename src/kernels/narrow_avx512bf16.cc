@@ -1,31 +1,13 @@
-// narrow_linear for bf16 with AVX512_BF16's dot products (see attention_avx512bf16.cc): vdpbf16ps adds the
-// products of a pair of inputs to each column's float sum.
+// narrow_linear for bf16 with AVX512_BF16's dot products.
+#include "kernels/avx512bf16.h"
 #include "kernels/narrow_tile.h"
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
-
-#include <cstring>
-
-// GCC 12 warns about its own intrinsics, which leave unused inputs undefined on purpose (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-
 namespace kvlab {
 namespace {
 
-#define KVLAB_AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")))
-
 constexpr int kLanes = 16, kVectors = kNarrowColumns / kLanes, kWord = 4;
-
-KVLAB_AVX512_BF16 inline __m512bh broadcast_pair(const std::byte* from) {
-  int pair;
-  std::memcpy(&pair, from, sizeof pair);
-  return (__m512bh)_mm512_set1_epi32(pair);
-}
 
 // The sums are an array with constant indices only, so that the compiler keeps it in registers.
 template <int kRows>
@@ -76,16 +58,10 @@ void multiply_tile(const NarrowTile& tile) {
   }
 }
 
-bool supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("fma");
-}
-
 }  // namespace
 
 NarrowKernel narrow_kernel_bf16() {
-  static const NarrowKernel kernel = supported() ? multiply_tile : nullptr;
+  static const NarrowKernel kernel = cpu_has_avx512_bf16() ? multiply_tile : nullptr;
   return kernel;
 }
 

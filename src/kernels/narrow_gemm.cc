@@ -11,8 +11,8 @@ namespace kvlab {
 namespace {
 
 constexpr int kWord = 4;  // bytes
-// Steps that several tiles of rows take in turn: their weights, 8 KB, stay in the first-level cache.
-constexpr int kChunkSteps = 32;
+// Steps that several tiles of rows take in turn: their weights, 4 KB, stay in the first-level cache.
+constexpr int kChunkSteps = 16;
 // Inputs are padded at least as far as any matrix is.
 constexpr int kPadding = 32;
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/attention_block.h"
+#include "kernels/page_kernels.h"
 #include "kernels/simd_targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/query_votes.cc"

@@ -6,8 +6,9 @@
 #include "base/error.h"
 #include "base/team.h"
 #include "base/threads.h"
-#include "kernels/narrow_gemm.h"
+#include "kernels/elementwise.h"
 #include "kernels/rotary_table.h"
+#include "models/linear.h"
 #include "models/model.h"
 #include "models/pipeline.h"
 #include "models/rotary.h"
@@ -18,67 +19,71 @@ namespace {
 
 struct Layer {
   std::vector<float> input_norm, mlp_norm;
-  PackedMatrix qkv, output, gate_up, down;
-  bool has_narrow() const {
-    return narrow_blocks(qkv) && narrow_blocks(output) && narrow_blocks(gate_up) && narrow_blocks(down);
-  }
+  Linear qkv, output, gate_up, down;
 };
 
-std::vector<float> join(std::initializer_list<std::vector<float>> parts) {
-  std::vector<float> all;
-  for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
-  return all;
+void check_shape(const Weights& weights, const std::string& tensor, int out, int in) {
+  const std::vector<int64_t> expected = {out, in};
+  if (weights.shape(tensor) != expected) weights.read(tensor, expected);  // throws, naming both shapes
 }
 
-Layer load_layer(const Weights& weights, const ModelConfig& c, int index, DType type) {
+Layer load_layer(const Weights& weights, const ModelConfig& c, int index, const LoadOptions& options) {
   const std::string p = "model.layers." + std::to_string(index) + ".";
   const int q = c.query_heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  const auto read = [&](const std::string& name, int out, int in) {
-    return weights.read(p + name + ".weight", {out, in});
+  const auto linear = [&](std::vector<Linear::Part> parts, int in) {
+    for (Linear::Part& part : parts) {
+      part.tensor = p + part.tensor + ".weight";
+      check_shape(weights, part.tensor, part.rows, in);
+    }
+    return Linear(weights, std::move(parts), in, options.type, options.decode);
   };
-  const auto qkv = join({read("self_attn.q_proj", q, c.hidden), read("self_attn.k_proj", kv, c.hidden),
-                         read("self_attn.v_proj", kv, c.hidden)});
-  const auto gate_up =
-      join({read("mlp.gate_proj", c.intermediate, c.hidden), read("mlp.up_proj", c.intermediate, c.hidden)});
-  return {
-      weights.read(p + "input_layernorm.weight", {c.hidden}),
-      weights.read(p + "post_attention_layernorm.weight", {c.hidden}),
-      PackedMatrix(qkv.data(), q + 2 * kv, c.hidden, type),
-      PackedMatrix(read("self_attn.o_proj", c.hidden, q).data(), c.hidden, q, type),
-      PackedMatrix(gate_up.data(), 2 * c.intermediate, c.hidden, type),
-      PackedMatrix(read("mlp.down_proj", c.hidden, c.intermediate).data(), c.hidden, c.intermediate, type)};
+  return {weights.read(p + "input_layernorm.weight", {c.hidden}),
+          weights.read(p + "post_attention_layernorm.weight", {c.hidden}),
+          linear({{"self_attn.q_proj", q}, {"self_attn.k_proj", kv}, {"self_attn.v_proj", kv}}, c.hidden),
+          linear({{"self_attn.o_proj", c.hidden}}, q),
+          linear({{"mlp.gate_proj", c.intermediate}, {"mlp.up_proj", c.intermediate}}, c.hidden),
+          linear({{"mlp.down_proj", c.hidden}}, c.intermediate)};
 }
 
 // Working memory of one thread, for a block of positions.
 struct BlockScratch {
   Buffer<float> norm, gate_up, product;
   GemmScratch gemm;
-  NarrowInput narrow;
+  NarrowScratch narrow;
 };
 
 class Llama : public Model {
  public:
-  Llama(const ModelFiles& files, DType type, Progress& progress)
-      : Model(files.config, type),
+  Llama(const ModelFiles& files, const LoadOptions& options, Progress& progress)
+      : Model(files.config, options.type),
         weights_(files.weights),
         frequencies_(rotary_frequencies(files.config.rotary)) {
     const ModelConfig& c = config_;
     progress.begin("loading " + c.name, c.layers + 1);
     for (int layer = 0; layer < c.layers; ++layer) {
-      layers_.push_back(load_layer(*weights_, c, layer, type));
+      layers_.push_back(load_layer(*weights_, c, layer, options));
       progress.step(layer + 1);
     }
-    has_narrow_ = std::all_of(layers_.begin(), layers_.end(), [](const Layer& l) { return l.has_narrow(); });
+    has_narrow_ = std::all_of(layers_.begin(), layers_.end(), [](const Layer& l) {
+      return l.qkv.has_narrow() && l.output.has_narrow() && l.gate_up.has_narrow() && l.down.has_narrow();
+    });
     final_norm_ = weights_->read("model.norm.weight", {c.hidden});
     const std::string head = c.tied_embeddings ? kEmbedding : "lm_head.weight";
-    const std::vector<int64_t> expected = {c.vocab, c.hidden};
-    if (weights_->shape(head) != expected) weights_->read(head, expected);  // throws, naming both shapes
-    if (weights_->shape(kEmbedding) != expected) weights_->read(kEmbedding, expected);
-    head_ = std::make_unique<OutputHead>(*weights_, head, c.vocab, c.hidden, type);
+    check_shape(*weights_, head, c.vocab, c.hidden);
+    check_shape(*weights_, kEmbedding, c.vocab, c.hidden);
+    head_ = std::make_unique<OutputHead>(*weights_, head, c.vocab, c.hidden, options);
     progress.end();
   }
 
   void forward(std::span<const Segment> segments) const override;
+
+  size_t step_bytes(int rows) const override {
+    size_t bytes = head_->narrow_bytes(rows);
+    for (const Layer& l : layers_) {
+      for (const Linear* w : {&l.qkv, &l.output, &l.gate_up, &l.down}) bytes += w->narrow_bytes(rows);
+    }
+    return bytes;
+  }
 
  private:
   class Pass;
@@ -192,7 +197,7 @@ class Llama::Pass : public LayerWork {
       rms_norm(x_row(first_row + r), layer.input_norm.data(), model_.eps(), hidden,
                norm + int64_t{1} * r * hidden);
     }
-    linear(layer.qkv, norm, hidden, rows, qkv_row(first_row), qkv_size_, s.gemm);
+    linear(layer.qkv.packed(), norm, hidden, rows, qkv_row(first_row), qkv_size_, s.gemm);
     for (int r = first_row; r < first_row + rows; ++r) rotate(r);
   }
 
@@ -209,27 +214,20 @@ class Llama::Pass : public LayerWork {
     s.norm.reserve_discard(static_cast<size_t>(kBlockRows) * hidden);
     s.product.reserve_discard(static_cast<size_t>(kBlockRows) * hidden);
     s.gate_up.reserve_discard(static_cast<size_t>(kBlockRows) * 2 * inner);
-    linear(layer.output, mixed_row(first_row), mixed_size_, rows, s.product.data(), hidden, s.gemm);
+    linear(layer.output.packed(), mixed_row(first_row), mixed_size_, rows, s.product.data(), hidden, s.gemm);
     for (int r = 0; r < rows; ++r) {
       float* x = x_row(first_row + r);
       add_to(s.product.data() + int64_t{1} * r * hidden, hidden, x);
       rms_norm(x, layer.mlp_norm.data(), model_.eps(), hidden, s.norm.data() + int64_t{1} * r * hidden);
     }
-    linear(layer.gate_up, s.norm.data(), hidden, rows, s.gate_up.data(), 2 * inner, s.gemm);
+    linear(layer.gate_up.packed(), s.norm.data(), hidden, rows, s.gate_up.data(), 2 * inner, s.gemm);
     for (int r = 0; r < rows; ++r) {
       float* gate = s.gate_up.data() + int64_t{2} * r * inner;
       silu_mul(gate, gate + inner, inner, gate);
     }
-    linear(layer.down, s.gate_up.data(), 2 * inner, rows, s.product.data(), hidden, s.gemm);
+    linear(layer.down.packed(), s.gate_up.data(), 2 * inner, rows, s.product.data(), hidden, s.gemm);
     for (int r = 0; r < rows; ++r)
       add_to(s.product.data() + int64_t{1} * r * hidden, hidden, x_row(first_row + r));
-  }
-
-  // y (+)= matrix times x for this member's columns.
-  void narrow_product(const PackedMatrix& w, const NarrowInput& x, Team::Member& me, float* y, int64_t stride,
-                      bool accumulate) {
-    const int blocks = narrow_blocks(w);
-    narrow_linear(w, x, me.first_of(blocks), me.last_of(blocks), y, stride, accumulate);
   }
 
   // Every member norms all rows for itself: that is quicker than waiting for another.
@@ -238,7 +236,6 @@ class Llama::Pass : public LayerWork {
     s.norm.reserve_discard(static_cast<size_t>(row_count()) * hidden);
     for (int r = 0; r < row_count(); ++r)
       rms_norm(x_row(r), weight.data(), model_.eps(), hidden, s.norm.data() + int64_t{1} * r * hidden);
-    prepare_narrow(model_.type(), hidden, s.norm.data(), hidden, row_count(), s.narrow);
   }
 
   void narrow_before_attention(int layer, const std::vector<Piece>& pieces, Team::Member& me,
@@ -248,7 +245,8 @@ class Llama::Pass : public LayerWork {
       narrow_norm(weights.input_norm, s);
       if (hidden_.size() && me.thread() == 0)
         std::copy_n(s.norm.data(), rows_.size() * config_.hidden, hidden_.data());
-      narrow_product(weights.qkv, s.narrow, me, qkv_row(0), qkv_size_, false);
+      weights.qkv.narrow(s.norm.data(), config_.hidden, row_count(), me.thread(), me.threads(), qkv_row(0),
+                         qkv_size_, false, s.narrow);
     });
     me.step([&] {
       const auto count = static_cast<int>(pieces.size());
@@ -272,22 +270,23 @@ class Llama::Pass : public LayerWork {
 
   void narrow_after_attention(const Layer& weights, Team::Member& me, BlockScratch& s) {
     const int hidden = config_.hidden, inner = config_.intermediate;
+    const int rows = row_count(), member = me.thread(), members = me.threads();
     me.step([&] {
-      prepare_narrow(model_.type(), mixed_size_, mixed_row(0), mixed_size_, row_count(), s.narrow);
-      narrow_product(weights.output, s.narrow, me, x_row(0), hidden, true);
+      weights.output.narrow(mixed_row(0), mixed_size_, rows, member, members, x_row(0), hidden, true,
+                            s.narrow);
     });
     me.step([&] {
       narrow_norm(weights.mlp_norm, s);
-      narrow_product(weights.gate_up, s.narrow, me, gate_up_.data(), 2 * inner, false);
+      weights.gate_up.narrow(s.norm.data(), hidden, rows, member, members, gate_up_.data(), 2 * inner, false,
+                             s.narrow);
     });
     me.step([&] {
-      s.gate_up.reserve_discard(static_cast<size_t>(row_count()) * inner);
-      for (int r = 0; r < row_count(); ++r) {
+      s.gate_up.reserve_discard(static_cast<size_t>(rows) * inner);
+      for (int r = 0; r < rows; ++r) {
         const float* gate = gate_up_.data() + int64_t{2} * r * inner;
         silu_mul(gate, gate + inner, inner, s.gate_up.data() + int64_t{1} * r * inner);
       }
-      prepare_narrow(model_.type(), inner, s.gate_up.data(), inner, row_count(), s.narrow);
-      narrow_product(weights.down, s.narrow, me, x_row(0), hidden, true);
+      weights.down.narrow(s.gate_up.data(), inner, rows, member, members, x_row(0), hidden, true, s.narrow);
     });
   }
 
@@ -330,8 +329,8 @@ void Llama::forward(std::span<const Segment> segments) const {
 extern const ArchitectureInfo kArchitectureInfo_llama;
 const ArchitectureInfo kArchitectureInfo_llama = {
     "llama", "Llama 1 to 3.2, SmolLM, TinyLlama and others of the same shape",
-    [](const ModelFiles& files, DType type, Progress& progress) -> std::unique_ptr<Model> {
-      return std::make_unique<Llama>(files, type, progress);
+    [](const ModelFiles& files, const LoadOptions& options, Progress& progress) -> std::unique_ptr<Model> {
+      return std::make_unique<Llama>(files, options, progress);
     }};
 
 }  // namespace kvlab

@@ -13,8 +13,7 @@
 
 #include "base/progress.h"
 #include "format/weights.h"
-#include "kernels/elementwise.h"
-#include "kernels/gemm.h"
+#include "models/linear.h"
 #include "tensor/buffer.h"
 #include "tensor/dtype.h"
 
@@ -58,13 +57,19 @@ struct Segment {
   float* hidden_out = nullptr;  // [tokens][hidden], after the final norm
 };
 
+struct LoadOptions {
+  DType type = DType::kF32;  // of the weights: f32, or bf16 where the processor has bf16 dot products
+  DecodeWeights decode = DecodeWeights::kPacked;
+};
+
 // The output head in slabs of the vocabulary, so that logits of a block of positions stay in the processor's
 // cache and are never kept for a document.
 class OutputHead {
  public:
   static constexpr int kSlab = 2048;  // vocabulary entries per slab
   static constexpr int kRows = 64;    // positions per block
-  OutputHead(const Weights& weights, const std::string& tensor, int vocab, int hidden, DType type);
+  OutputHead(const Weights& weights, const std::string& tensor, int vocab, int hidden,
+             const LoadOptions& options);
   int vocab() const { return vocab_; }
   int hidden() const { return hidden_; }
   int slabs() const { return static_cast<int>(slabs_.size()); }
@@ -72,12 +77,15 @@ class OutputHead {
   int slab_size(int slab) const { return slabs_[slab].out(); }
   // logits[r * kSlab + i] of vocabulary entry slab_first(slab) + i, for rows <= kRows.
   void logits(int slab, const float* hidden, int rows, float* logits, GemmScratch& scratch) const;
-  // The same for few rows and all slabs, by all threads together: logits[r * vocab() + i], rows <= kNarrowRows.
+  // The same for few rows and all slabs, by all threads together: logits[r * vocab() + i], rows <=
+  // kNarrowRows.
   void narrow_logits(const float* hidden, int rows, float* logits) const;
+  // Bytes of weights that narrow_logits() reads.
+  size_t narrow_bytes(int rows) const;
 
  private:
   int vocab_, hidden_;
-  std::vector<PackedMatrix> slabs_;
+  std::vector<Linear> slabs_;
 };
 
 class Model {
@@ -91,6 +99,8 @@ class Model {
   // Runs the tokens of all segments together, so that weights are read once for all of them. Tokens have been
   // checked.
   virtual void forward(std::span<const Segment> segments) const = 0;
+  // Bytes of weights that a step of so few rows (decoding) reads, the output head included.
+  virtual size_t step_bytes(int rows) const = 0;
 
  protected:
   Model(ModelConfig config, DType type) : config_(std::move(config)), type_(type) {}
@@ -102,14 +112,14 @@ class Model {
 struct ArchitectureInfo {
   std::string name;  // as config.json and GGUF spell it: "llama"
   std::string summary;
-  std::function<std::unique_ptr<Model>(const ModelFiles&, DType, Progress&)> load;
+  std::function<std::unique_ptr<Model>(const ModelFiles&, const LoadOptions&, Progress&)> load;
 };
 
 const std::vector<const ArchitectureInfo*>& registry_architectures();
 
-// Loads the weights, converted to `type` (f32, or bf16 where the processor has bf16 dot products) and packed
-// once. Throws UserError: unknown architecture (with those known), missing or misshapen tensors.
-std::shared_ptr<const Model> load_model(const ModelFiles& files, DType type,
+// Loads the weights, converted to options.type and packed once. Throws UserError: unknown architecture (with
+// those known), missing or misshapen tensors.
+std::shared_ptr<const Model> load_model(const ModelFiles& files, const LoadOptions& options,
                                         Progress& progress = silent_progress());
 
 }  // namespace kvlab

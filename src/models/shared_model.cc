@@ -3,39 +3,44 @@
 
 #include "base/error.h"
 #include "base/threads.h"
-#include "kernels/narrow_gemm.h"
 #include "models/model.h"
 
 namespace kvlab {
 
-OutputHead::OutputHead(const Weights& weights, const std::string& tensor, int vocab, int hidden, DType type)
+OutputHead::OutputHead(const Weights& weights, const std::string& tensor, int vocab, int hidden,
+                       const LoadOptions& options)
     : vocab_(vocab), hidden_(hidden) {
-  std::vector<float> rows(static_cast<size_t>(std::min(kSlab, vocab)) * hidden);
   for (int first = 0; first < vocab; first += kSlab) {
-    const int count = std::min(kSlab, vocab - first);
-    weights.read_rows(tensor, first, count, rows.data());
-    slabs_.emplace_back(rows.data(), count, hidden, type);
+    slabs_.emplace_back(weights, std::vector<Linear::Part>{{tensor, std::min(kSlab, vocab - first), first}},
+                        hidden, options.type, options.decode);
   }
 }
 
 void OutputHead::logits(int slab, const float* hidden, int rows, float* logits, GemmScratch& scratch) const {
-  linear(slabs_[slab], hidden, hidden_, rows, logits, kSlab, scratch);
+  linear(slabs_[slab].packed(), hidden, hidden_, rows, logits, kSlab, scratch);
 }
 
 void OutputHead::narrow_logits(const float* hidden, int rows, float* logits) const {
-  NarrowInput input;
-  const bool narrow = narrow_blocks(slabs_[0]) > 0;
-  if (narrow) prepare_narrow(slabs_[0].type(), hidden_, hidden, hidden_, rows, input);
-  std::vector<GemmScratch> scratch(thread_count());
+  struct Scratch {
+    NarrowScratch narrow;
+    GemmScratch gemm;
+  };
+  std::vector<Scratch> scratch(thread_count());
   parallel_tasks(slabs(), [&](int slab, int thread) {
-    const PackedMatrix& w = slabs_[slab];
+    const Linear& w = slabs_[slab];
     float* out = logits + slab_first(slab);
-    if (narrow) {
-      narrow_linear(w, input, 0, narrow_blocks(w), out, vocab_, false);
+    if (w.has_narrow()) {
+      w.narrow(hidden, hidden_, rows, 0, 1, out, vocab_, false, scratch[thread].narrow);
     } else {
-      linear(w, hidden, hidden_, rows, out, vocab_, scratch[thread]);
+      linear(w.packed(), hidden, hidden_, rows, out, vocab_, scratch[thread].gemm);
     }
   });
+}
+
+size_t OutputHead::narrow_bytes(int rows) const {
+  size_t bytes = 0;
+  for (const Linear& slab : slabs_) bytes += slab.narrow_bytes(rows);
+  return bytes;
 }
 
 void Model::check_tokens(std::span<const Segment> segments) const {
@@ -48,10 +53,11 @@ void Model::check_tokens(std::span<const Segment> segments) const {
   }
 }
 
-std::shared_ptr<const Model> load_model(const ModelFiles& files, DType type, Progress& progress) {
+std::shared_ptr<const Model> load_model(const ModelFiles& files, const LoadOptions& options,
+                                        Progress& progress) {
   std::string known;
   for (const ArchitectureInfo* info : registry_architectures()) {
-    if (info->name == files.config.architecture) return info->load(files, type, progress);
+    if (info->name == files.config.architecture) return info->load(files, options, progress);
     known += (known.empty() ? "" : ", ") + info->name;
   }
   throw UserError(files.weights->path() + ": architecture '" + files.config.architecture +

@@ -64,7 +64,7 @@ std::shared_ptr<const Model> tiny_model() {
     TinyModelOptions options;
     options.layers = 3;
     const auto path = write_tiny_hf(options, folder().path() / "model");
-    return load_model(open_model(path.string()), DType::kF32);
+    return load_model(open_model(path.string()), {DType::kF32});
   }();
   return model;
 }

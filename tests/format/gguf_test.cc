@@ -1,5 +1,7 @@
 #include "format/gguf.h"
 
+#include <fmt/format.h>
+#include <ggml.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -134,6 +136,30 @@ TEST(GgufModel, UndoesTheOrderOfInterleavedRotary) {
   std::vector<float> some(2 * 64);
   model.weights->read_rows("model.layers.1.self_attn.k_proj.weight", 23, 2, some.data());
   EXPECT_EQ(std::memcmp(some.data(), &ours[23 * 64], sizeof(float) * some.size()), 0);
+}
+
+// The blocks of a row are those that its numbers come from, also where rows change places.
+TEST(GgufModel, HandsOutBlocksInTheOrderOfRows) {
+  TempFolder folder;
+  const auto path = write_tiny_gguf({}, folder.path() / "tiny.gguf", TinyGgufType::kQ4_1).string();
+  const ModelFiles model = open_gguf_model(path);
+  const ggml_type_traits* traits = ggml_get_type_traits(GGML_TYPE_Q4_1);
+  const size_t row_bytes = 64 / 32 * traits->type_size;
+  for (const char* part : {"q_proj", "k_proj", "v_proj"}) {
+    const std::string name = fmt::format("model.layers.1.self_attn.{}.weight", part);
+    SCOPED_TRACE(name);
+    ASSERT_EQ(model.weights->type(name), "q4_1");
+    std::vector<float> rows(20 * 64), from_blocks(20 * 64);
+    model.weights->read_rows(name, 9, 20, rows.data());
+    std::vector<std::byte> blocks(20 * row_bytes);
+    ASSERT_TRUE(model.weights->read_blocks(name, 9, 20, blocks));
+    traits->to_float(blocks.data(), from_blocks.data(), 20 * 64);
+    EXPECT_EQ(rows, from_blocks);
+    EXPECT_THAT(error_text([&] { model.weights->read_blocks(name, 60, 20, blocks); }),
+                HasSubstr("rows 60 + 20 asked of"));
+  }
+  EXPECT_THAT(error_text([&] { model.weights->read_blocks("nothing", 0, 1, {}); }),
+              HasSubstr("no tensor 'nothing'"));
 }
 
 TEST(GgufModel, RefusesBadSettingsByFileKeyAndValue) {

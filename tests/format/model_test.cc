@@ -63,6 +63,15 @@ TEST(Model, BothFormatsGiveTheSameTensors) {
   expect_same_model(options, TinyGgufType::kBF16, 4e-3);
 }
 
+TEST(Model, OnlyGgufFilesHandOutBlocks) {
+  TempFolder folder;
+  const ModelFiles hf = open_model(write_tiny_hf({}, folder.path() / "hf").string());
+  std::vector<std::byte> row(64 * sizeof(float));
+  EXPECT_FALSE(hf.weights->read_blocks("model.embed_tokens.weight", 0, 1, row));
+  const ModelFiles gguf = open_model(write_tiny_gguf({}, folder.path() / "m.gguf").string());
+  EXPECT_TRUE(gguf.weights->read_blocks("model.embed_tokens.weight", 0, 1, row));
+}
+
 TEST(Model, WhatCannotBeAModelIsRefused) {
   TempFolder folder;
   const std::string path = (folder.path() / "model").string();

@@ -83,7 +83,7 @@ nlohmann::json read_json(const std::string& path) {
 }
 
 std::shared_ptr<const Model> open_and_load(const std::string& path, DType type) {
-  return load_model(open_model(path), type);
+  return load_model(open_model(path), {type});
 }
 
 double StreamRun::mean_nll() const {

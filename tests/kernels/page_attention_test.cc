@@ -282,14 +282,15 @@ TEST(PageAttention, CutsDoNotMatter) {
     for (DType type : {DType::kF32, DType::kBF16}) {
       for (int group : {1, 3, 8}) {
         Case c;
-        c.history = 700;
+        c.head_dim = 16;
+        c.history = 400;
         c.group = group;
         for (double evicted : {0.0, 0.5}) {
           c.evicted = evicted;
           c.window = evicted > 0 ? 0 : 90;
           const Problem problem(c, type);
           const std::vector<float> whole = problem.fast();
-          for (int step : {1, 7, 16, 33}) EXPECT_EQ(problem.fast(step), whole) << step << " " << group;
+          for (int step : {1, 7, 33}) EXPECT_EQ(problem.fast(step), whole) << step << " " << group;
         }
       }
     }

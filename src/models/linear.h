@@ -1,0 +1,57 @@
+// A linear layer of a model: its packed weight for many rows and, when asked for, the quantised weights of
+// the file as they are, which decoding reads faster.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "format/weights.h"
+#include "kernels/gemm.h"
+#include "kernels/narrow_gemm.h"
+#include "kernels/quantised_gemv.h"
+
+namespace kvlab {
+
+// Which weights decoding reads: the packed ones, or the file's own where they are quantised in a way that is
+// faster to read here.
+enum class DecodeWeights { kPacked, kFile };
+
+// Working memory of one thread for few rows.
+struct NarrowScratch {
+  NarrowInput packed;
+  QuantisedInput quantised;
+};
+
+class Linear {
+ public:
+  // Some rows of a tensor: all of them, or a slab of the vocabulary.
+  struct Part {
+    std::string tensor;
+    int rows = 0;
+    int first = 0;
+  };
+  // The parts' rows one after the other as one weight [out][in]; throws UserError as Weights::read_rows does.
+  Linear(const Weights& weights, std::vector<Part> parts, int in, DType type, DecodeWeights decode);
+
+  int out() const { return packed_.out(); }
+  int in() const { return packed_.in(); }
+  const PackedMatrix& packed() const { return packed_; }
+  // Whether narrow() can be used.
+  bool has_narrow() const { return quantised_ || narrow_blocks(packed_) > 0; }
+  // y[r] = W x[r], or added to y, for rows <= kNarrowRows; only the share of the columns that falls to member
+  // `member` of `members`. A result does not depend on their number.
+  void narrow(const float* x, int64_t x_stride, int rows, int member, int members, float* y, int64_t y_stride,
+              bool accumulate, NarrowScratch& scratch) const;
+  // Bytes of weights that narrow() reads for so many rows, over all members.
+  size_t narrow_bytes(int rows) const;
+
+ private:
+  bool reads_quantised(int rows) const { return quantised_ && rows <= kQuantisedRows; }
+  void read_quantised(const Weights& weights, const std::vector<Part>& parts);
+
+  PackedMatrix packed_;
+  std::optional<QuantisedMatrix> quantised_;
+};
+
+}  // namespace kvlab
