@@ -111,9 +111,7 @@ TEST(Team, WorksWithinParallelWork) {
   const ThreadCount threads(3);
   std::atomic<int> sum{0};
   parallel_tasks(8, [&](int task, int) {
-    Team::run([&](Team::Member& me) {
-      me.step([&] { sum += me.last_of(task) - me.first_of(task); });
-    });
+    Team::run([&](Team::Member& me) { me.step([&] { sum += me.last_of(task) - me.first_of(task); }); });
   });
   EXPECT_EQ(sum, 28);
 }

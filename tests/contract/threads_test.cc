@@ -26,7 +26,7 @@ std::shared_ptr<const Model> bf16_model() {
   static const std::shared_ptr<const Model> model = [] {
     testing::TinyModelOptions options;
     options.layers = 3;
-    return load_model(open_model(write_tiny_hf(options, folder.path()).string()), DType::kBF16);
+    return load_model(open_model(write_tiny_hf(options, folder.path()).string()), {.type = DType::kBF16});
   }();
   return model;
 }

@@ -23,7 +23,7 @@ std::shared_ptr<const Model> wide_model(DType type) {
   testing::TinyModelOptions options;
   options.layers = 1;
   options.vocab = kVocab;
-  return load_model(open_model(write_tiny_hf(options, folder.path()).string()), type);
+  return load_model(open_model(write_tiny_hf(options, folder.path()).string()), {.type = type});
 }
 
 // States of a norm's size.

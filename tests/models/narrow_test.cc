@@ -86,8 +86,8 @@ void expect_same_states(int head_dim, int group, int kv_heads) {
   options.kv_heads = kv_heads;
   options.query_heads = group * kv_heads;
   const ModelFiles files = open_model(write_tiny_hf(options, folder.path()).string());
-  expect_same_states(load_model(files, DType::kF32));
-  if (cpu_has_bf16_dot()) expect_same_states(load_model(files, DType::kBF16));
+  expect_same_states(load_model(files, {.type = DType::kF32}));
+  if (cpu_has_bf16_dot()) expect_same_states(load_model(files, {.type = DType::kBF16}));
 }
 
 TEST(Narrow, HeadSizesMakeNoDifference) {
@@ -101,6 +101,27 @@ TEST(Narrow, GroupSizesMakeNoDifference) {
   for (int group = 1; group <= 16; ++group) expect_same_states(32, group, 2);
   expect_same_states(80, 7, 3);
   expect_same_states(64, 16, 1);
+}
+
+// Decoding from the file's own quantised weights, of which up to 4 rows at a time read them.
+TEST(Narrow, TheFilesOwnWeightsMakeNoDifference) {
+  if (!cpu_has_bf16_dot()) GTEST_SKIP() << "this processor has no bf16 products";
+  for (const testing::TinyGgufType type : {testing::TinyGgufType::kQ4_1, testing::TinyGgufType::kQ8_0}) {
+    for (const int group : {1, 3, 5}) {
+      SCOPED_TRACE(fmt::format("type {}, groups of {}", static_cast<int>(type), group));
+      const ThreadCount threads(2);
+      const TempFolder folder;
+      TinyModelOptions options;
+      options.head_dim = 32;
+      options.query_heads = group * options.kv_heads;
+      const ModelFiles files = open_model(write_tiny_gguf(options, folder.path() / "m.gguf", type).string());
+      const auto model = load_model(files, {.type = DType::kBF16, .decode = DecodeWeights::kFile});
+      if (quantised_is_fast()) {
+        EXPECT_LT(model->step_bytes(1), model->step_bytes(16)) << "the test means little without them";
+      }
+      expect_same_states(model);
+    }
+  }
 }
 
 }  // namespace

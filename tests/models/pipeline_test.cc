@@ -203,13 +203,13 @@ class Books {
   std::vector<Piece> pieces_;
   std::mutex mutex_;
   std::vector<std::string> wrong_;
-  std::set<int> working_;                                              // threads in dense work
-  std::set<std::pair<int, int>> dense_;                                // (stage, block)
-  std::set<std::pair<int, size_t>> prepared_;                          // (layer, piece)
-  std::set<std::tuple<int, size_t, int>> attended_;                    // (layer, piece, chain)
-  std::map<std::tuple<int, int, int>, int> next_;                      // (layer, segment, chain)
-  std::set<std::tuple<int, int, int>> running_;                        // the same
-  std::map<int, int> seen_;                                            // layers, by segment
+  std::set<int> working_;                            // threads in dense work
+  std::set<std::pair<int, int>> dense_;              // (stage, block)
+  std::set<std::pair<int, size_t>> prepared_;        // (layer, piece)
+  std::set<std::tuple<int, size_t, int>> attended_;  // (layer, piece, chain)
+  std::map<std::tuple<int, int, int>, int> next_;    // (layer, segment, chain)
+  std::set<std::tuple<int, int, int>> running_;      // the same
+  std::map<int, int> seen_;                          // layers, by segment
 };
 
 class WatchedAttention : public AttentionProvider {
