@@ -25,7 +25,7 @@ constexpr int64_t kDefaultNewTokens = 256;
 
 struct Flags {
   ModelFlags model;
-  std::string recipe = "none", prompt_file, kvzap_scorer_model, bos;
+  std::string recipe = "none", decode_weights = "file", prompt_file, kvzap_scorer_model, bos;
   std::optional<std::string> prompt, system;
   std::vector<std::string> stop;
   std::optional<int64_t> max_new_tokens;
@@ -205,7 +205,8 @@ int run(const Flags& f) {
   const auto method = make_method(spec, shape_of(files.config));
   CacheOptions cache_options;
   cache_options.type = f.model.cache_type();
-  Session session(load_model(files, {f.model.weight_type()}), method, cache_options);
+  const DecodeWeights decode = f.decode_weights == "file" ? DecodeWeights::kFile : DecodeWeights::kPacked;
+  Session session(load_model(files, {f.model.weight_type(), decode}), method, cache_options);
 
   TokenCallback show;
   if (!f.json) show = [](int32_t, const std::string& text) { write_out(text); };
@@ -227,6 +228,12 @@ void declare(CLI::App& app, Flags& f) {
                  "a file with the text; - reads standard input [this or --prompt]");
   f.model.declare(app);
   app.add_option("--recipe", f.recipe, "the method that compresses the cache")->capture_default_str();
+  app.add_option(
+         "--decode_weights", f.decode_weights,
+         "what new tokens are computed with. file: the file's quantised weights as they are, where that "
+         "is faster (bf16, q4_0, q4_1, q8_0); packed: what the prompt is computed with, rounded to bf16")
+      ->check(CLI::IsMember({"file", "packed"}))
+      ->capture_default_str();
   app.add_option("--max_new_tokens", f.max_new_tokens, "tokens to write [256, or what the context leaves]");
   app.add_option("--temperature", f.sampling.temperature,
                  "0 takes the likeliest token; higher is more random")
