@@ -48,7 +48,7 @@ void KvCache::attend_by_lifetimes(const LayerBlock& piece, int head, AttendScrat
     scratch.gone.push_back(slot);
     changes.evictions.push_back({store.position(slot), scratch.evict_at[slot]});
   }
-  store.remove(scratch.gone);
+  remove(piece.layer, head, scratch.gone);
 }
 
 }  // namespace kvlab

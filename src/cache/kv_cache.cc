@@ -103,14 +103,19 @@ void KvCache::attend(const LayerBlock& piece, int chain) {
   }
 }
 
+void KvCache::remove(int layer, int head, std::span<const int32_t> slots) {
+  if (slots.empty()) return;
+  entries(layer, head).stored_positions();
+  note_bytes(layer, head);
+  entries(layer, head).remove(slots);
+}
+
 void KvCache::evict(int layer, int head, std::span<const int32_t> slots, int64_t n) {
-  HeadStore& store = entries(layer, head);
-  HeadChanges& changes = changes_[index(layer, head)];
-  store.stored_positions();
-  changes.peak_bytes = std::max(changes.peak_bytes, store.allocated());
-  for (const int32_t slot : slots)
-    changes.evictions.push_back({store.position(slot), static_cast<int32_t>(n)});
-  store.remove(slots);
+  for (const int32_t slot : slots) {
+    changes_[index(layer, head)].evictions.push_back(
+        {entries(layer, head).position(slot), static_cast<int32_t>(n)});
+  }
+  remove(layer, head, slots);
 }
 
 void KvCache::end() {

@@ -6,6 +6,7 @@
 // Chains and layers are independent of each other, and so may run at the same time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -110,7 +111,8 @@ class KvCache {
   }
   CacheBytes bytes() const;
   // The sum over layers and heads of the most that each took during an extend: not less than what was
-  // allocated at any time, whatever order the chains run in.
+  // allocated at any time, whatever order the chains run in. Methods with fixed scores evict a piece at a
+  // time, so theirs depends on how an extend is cut into pieces.
   int64_t peak_bytes() const { return peak_bytes_; }
   int64_t live_entries() const;
   EvictionCounts evictions() const { return counts_; }
@@ -155,6 +157,13 @@ class KvCache {
   // Hands queries of a KV head to the periodic scorers' memories.
   void remember_queries(const LayerBlock& piece, int head, int first_row, int rows);
   QueryMemory& query_memory(Stage& stage, int layer, int head);
+  // Takes what a head has allocated now into account for the peak.
+  void note_bytes(int layer, int head) {
+    int64_t& peak = changes_[index(layer, head)].peak_bytes;
+    peak = std::max(peak, stores_[index(layer, head)].allocated());
+  }
+  // Removes slots, given in descending order; what that allocates counts.
+  void remove(int layer, int head, std::span<const int32_t> slots);
   // Removes slots, given in descending order, that are not seen from query n on.
   void evict(int layer, int head, std::span<const int32_t> slots, int64_t n);
 

@@ -25,8 +25,7 @@ void KvCache::append_rows(const LayerBlock& piece, int head, int first_row, int 
     std::copy_n(scores[s].data() + static_cast<size_t>(head) * piece.rows + first_row, rows,
                 store.state_row(first_state(s, head)) + old_size);
   }
-  HeadChanges& changes = changes_[index(piece.layer, head)];
-  changes.peak_bytes = std::max(changes.peak_bytes, store.allocated());
+  note_bytes(piece.layer, head);
 }
 
 QueryMemory& KvCache::query_memory(Stage& stage, int layer, int head) {

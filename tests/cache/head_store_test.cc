@@ -233,6 +233,96 @@ TEST_P(HeadStoreTest, RowsAppendedTogetherLieAsThoseAppendedAlone) {
   }
 }
 
+// Positions are the same whoever asks for them to be stored, and whether a fork shares the lists or not.
+TEST_P(HeadStoreTest, StoredPositionsLieBySlot) {
+  const int64_t start = allocated_bytes(Account::kCache);
+  {
+    HeadStore empty(kHeadDim, type(), width());
+    EXPECT_TRUE(empty.stored_positions().empty());
+    Pair parent = make();
+    for (int i = 0; i < 37; ++i) append(parent);
+    Pair fork = parent;
+    const auto stored = [](HeadStore& store) {
+      const std::span<const int32_t> positions = store.stored_positions();
+      return std::vector<int32_t>(positions.begin(), positions.end());
+    };
+    EXPECT_EQ(stored(fork.store), parent.store.positions());
+    EXPECT_EQ(fork.store.bytes().positions, 37 * 4);
+    EXPECT_EQ(parent.store.bytes().positions, 0) << "the fork's wish costs the parent nothing";
+    expect_equal(fork);
+    expect_equal(parent);
+    for (int round = 0; round < 6; ++round) {
+      remove_some(fork, 3);
+      for (int i = 0; i < 9; ++i) append(fork);
+      EXPECT_EQ(stored(fork.store), fork.store.positions());
+      EXPECT_EQ(fork.store.stored_positions().data(), fork.store.stored_positions().data());
+      expect_equal(fork);
+    }
+    expect_equal(parent);
+  }
+  EXPECT_EQ(allocated_bytes(Account::kCache), start);
+}
+
+// state_row() is for writing: from then on the fork has lists of its own.
+TEST_P(HeadStoreTest, StateWrittenInAForkStaysThere) {
+  if (width() == 0) GTEST_SKIP() << "nothing is carried";
+  for (const bool holes : {false, true}) {
+    Pair parent = make();
+    for (int i = 0; i < 37; ++i) append(parent);
+    if (holes) remove_some(parent, 4);
+    Pair fork = parent, second = parent;
+    const auto write = [&](Pair& pair, float value) {
+      for (int w = 0; w < width(); ++w) {
+        float* row = pair.store.state_row(w);
+        for (size_t slot = 0; slot < pair.plain.size(); ++slot)
+          row[slot] = pair.plain[slot].state[w] = value + static_cast<float>(slot);
+      }
+    };
+    const int64_t before = allocated_bytes(Account::kCache);
+    write(fork, 2000);
+    EXPECT_GT(allocated_bytes(Account::kCache), before) << "lists of its own, keys and values shared";
+    EXPECT_EQ(fork.store.pages()[0].k, parent.store.pages()[0].k);
+    expect_equal(parent);
+    expect_equal(fork);
+    write(parent, 3000);
+    expect_equal(fork);
+    expect_equal(second);
+    append(second);
+    remove_some(second, 3);
+    expect_equal(parent);
+    expect_equal(fork);
+    expect_equal(second);
+    EXPECT_EQ(parent.store.state_row(0),
+              parent.store.state_row(width() - 1) - (width() - 1) * parent.store.state_stride());
+  }
+}
+
+// What a cache takes follows from how many entries it holds, not from how it came to hold them.
+TEST_P(HeadStoreTest, TrimmedStoresOfOneSizeTakeTheSame) {
+  Pair grown = make(), shrunk = make();
+  for (int i = 0; i < 40; ++i) append(grown);
+  for (int i = 0; i < 500; ++i) append(shrunk);
+  for (Pair* pair : {&grown, &shrunk}) {
+    while (pair->plain.size() > 23) {
+      const auto last = static_cast<int32_t>(pair->plain.size()) - 1;
+      pair->store.remove(last);
+      pair->plain.pop_back();
+    }
+  }
+  EXPECT_GT(shrunk.store.allocated(), grown.store.allocated());
+  Pair fork = shrunk;
+  shrunk.store.trim();
+  grown.store.trim();
+  EXPECT_EQ(shrunk.store.allocated(), grown.store.allocated());
+  EXPECT_GT(fork.store.allocated(), shrunk.store.allocated()) << "a fork keeps its own";
+  for (const Pair* pair : {&grown, &shrunk, &fork}) expect_equal(*pair);
+  const int64_t trimmed = shrunk.store.allocated();
+  shrunk.store.trim();
+  EXPECT_EQ(shrunk.store.allocated(), trimmed);
+  append(shrunk);
+  expect_equal(shrunk);
+}
+
 INSTANTIATE_TEST_SUITE_P(TypesAndWidths, HeadStoreTest,
                          ::testing::Combine(::testing::Values(DType::kF32, DType::kBF16),
                                             ::testing::Values(0, 1, 2)));

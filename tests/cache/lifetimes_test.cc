@@ -203,5 +203,33 @@ TEST(Lifetimes, NothingGoesWithoutAnAction) {
   }
 }
 
+// may_evict() spares the planning: where it says no, the step-by-step policy evicts nothing in the block, and
+// where that evicts something, it says yes.
+TEST(Lifetimes, NothingGoesWhereNothingMay) {
+  std::mt19937 random(6);
+  int64_t blocks = 0, spared = 0;
+  for (const NaivePolicy& naive : policies()) {
+    SCOPED_TRACE(text(naive));
+    const std::vector<float> scores = tied_scores(140, random);
+    const NaiveLife life = naive_lifetimes(naive, scores);
+    const Policy policy = naive.policy();
+    for (int64_t first = 0; first < 140;) {
+      const int64_t rows = std::min<int64_t>(1 + random() % 30, 140 - first), end = first + rows;
+      int64_t live = 0, going = 0;
+      for (int64_t j = 0; j < end; ++j) {
+        live += j < first && life.evict_at[j] > first;
+        going += life.evict_at[j] > first && life.evict_at[j] <= end;
+      }
+      const bool may = may_evict(policy, live, first, rows);
+      EXPECT_TRUE(may || going == 0) << going << " go in [" << first << ", " << end << ")";
+      ++blocks;
+      spared += !may;
+      first = end;
+    }
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(spared * 10, blocks) << "it spares something";
+}
+
 }  // namespace
 }  // namespace kvlab

@@ -172,5 +172,24 @@ TEST_F(BytesTest, ListsWhatAnEntryCosts) {
   }
 }
 
+// Entries that go leave gaps, so the positions of the others are stored while all are still there.
+TEST_F(BytesTest, ThePeakCountsPositionsThatEvictionsStore) {
+  const std::vector<int32_t> tokens = random_tokens(64, 37);
+  Session dense(tiny_model(), method_of("none"), cache_options());
+  dense.extend(tokens);
+  for (const std::string recipe : {"knorm(size=24)", "random(keep=0.3,window=8)"}) {
+    SCOPED_TRACE(recipe);
+    Session own(tiny_model(), method_of(recipe), cache_options());
+    own.extend(tokens);
+    const int64_t scores_and_positions = int64_t{64} * 3 * 2 * (4 + 4);
+    EXPECT_GE(own.cache().peak_bytes(), dense.cache().bytes().total() + scores_and_positions);
+    CacheOptions options = cache_options();
+    options.imposed = std::make_shared<LifetimeRecord>(own.cache().lifetimes());
+    Session imposed(tiny_model(), method_of("none"), options);
+    imposed.extend(tokens);
+    EXPECT_GE(imposed.cache().peak_bytes(), dense.cache().bytes().total() + scores_and_positions / 2);
+  }
+}
+
 }  // namespace
 }  // namespace kvlab

@@ -11,24 +11,12 @@
 #include <string>
 #include <vector>
 
-#include "base/threads.h"
 #include "engine/session.h"
+#include "support/thread_count.h"
 
 namespace kvlab::testing {
 
-// Sets the number of threads while it lives.
-class ThreadCount {
- public:
-  explicit ThreadCount(int threads) : before_(thread_count()) { set_thread_count(threads); }
-  ~ThreadCount() { set_thread_count(before_); }
-  ThreadCount(const ThreadCount&) = delete;
-  ThreadCount& operator=(const ThreadCount&) = delete;
-
- private:
-  int before_;
-};
-
-// Runs this small are done sooner by one thread than several threads can meet; one test looks at two.
+// Runs this small are done sooner by one thread than several threads can meet.
 class OneThread : public ::testing::Test {
   ThreadCount threads_{1};
 };

@@ -1,5 +1,5 @@
 // What holds for every method whatever it is worth: neutral settings change nothing, destructive ones do, the
-// future has no say, threads have none either, and short documents work.
+// future has no say, and short documents work. That threads have none either: threads_test.cc.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -24,7 +24,6 @@ using testing::random_tokens;
 using testing::run;
 using testing::RunPlan;
 using testing::streaming_recipes;
-using testing::ThreadCount;
 using testing::tiny_model;
 using testing::tiny_shape;
 using testing::two_phase_recipes;
@@ -127,31 +126,6 @@ TEST_F(ContractTest, TheFutureHasNoSay) {
     SCOPED_TRACE(recipe);
     expect_no_future(recipe, tokens, 65);
     expect_no_future(recipe, tokens, 120);
-  }
-}
-
-TEST_F(ContractTest, ThreadsHaveNoSay) {
-  const std::vector<int32_t> tokens = random_tokens(200, 24);
-  std::vector<std::string> recipes = streaming_recipes();
-  recipes.push_back("none");
-  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
-  for (const std::string& recipe : recipes) {
-    SCOPED_TRACE(recipe);
-    const auto method = method_of(recipe);
-    RunPlan plan;
-    if (method->spec.needs_context()) plan.context = 90;
-    Outcome one, two;
-    {
-      const ThreadCount threads(1);
-      one = run(method, tokens, plan);
-    }
-    {
-      const ThreadCount threads(2);
-      two = run(method, tokens, plan);
-    }
-    EXPECT_LT(largest_difference(one.hidden, two.hidden), 1e-5 * scale_of(one.hidden));
-    EXPECT_EQ(one.live, two.live);
-    EXPECT_EQ(one.lifetimes.evict_at, two.lifetimes.evict_at);
   }
 }
 
