@@ -101,7 +101,7 @@ std::vector<HiddenStates> Session::extend_together(std::span<Session* const> ses
     states[s].size = sessions[s]->model_->config().hidden;
     states[s].values = Buffer<float>(static_cast<size_t>(states[s].rows) * states[s].size);
   }
-  // Every round takes an equal share of each session that has tokens left, so that they end together.
+  // A round takes all that is left where that fits, else an equal share of each session that has tokens left.
   std::vector<size_t> done(sessions.size());
   while (true) {
     std::vector<Share> shares;
@@ -110,7 +110,9 @@ std::vector<HiddenStates> Session::extend_together(std::span<Session* const> ses
       if (done[s] < tokens[s].size()) who.push_back(s);
     }
     if (who.empty()) return states;
-    const size_t most = std::max<size_t>(1, kMaxBlock / who.size());
+    size_t left = 0;
+    for (const size_t s : who) left += tokens[s].size() - done[s];
+    const size_t most = left <= kMaxBlock ? left : std::max<size_t>(1, kMaxBlock / who.size());
     for (const size_t s : who) {
       const size_t count = std::min(most, tokens[s].size() - done[s]);
       shares.push_back({sessions[s], tokens[s].subspan(done[s], count),

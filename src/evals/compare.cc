@@ -189,7 +189,7 @@ void warm_up(const std::shared_ptr<const Model>& model, const std::vector<Row>& 
   }
 }
 
-// What a run made of the document in work.
+// What a run made of a document of the batch in work.
 struct Finished {
   Run* run;
   DocumentResult result;
@@ -201,10 +201,10 @@ bool wants_long_range(const std::vector<Row>& rows, const CompareOptions& option
                                            [](const Row& r) { return !r.is_baseline && !r.runs.empty(); });
 }
 
-class DocumentLoop {
+class BatchLoop {
  public:
-  DocumentLoop(const std::shared_ptr<const Model>& model, std::vector<Row>& rows,
-               const CompareOptions& options, Progress& progress)
+  BatchLoop(const std::shared_ptr<const Model>& model, std::vector<Row>& rows, const CompareOptions& options,
+            Progress& progress)
       : model_(model), rows_(rows), options_(options), progress_(progress) {
     if (wants_long_range(rows, options)) long_range_.emplace(model, options.run);
   }
@@ -213,10 +213,10 @@ class DocumentLoop {
     return long_range_ ? std::optional(long_range_->result()) : std::nullopt;
   }
 
-  // Runs all rows on one document; false when interrupted, and then nothing of it is kept.
-  bool run(const TokenDocument& document, bool first) {
-    std::vector<Finished> finished;
-    DocumentRun baseline;
+  // Runs all rows on a batch; false when interrupted, and then nothing of it is kept.
+  bool run(const Batch& batch, bool first) {
+    finished_.clear();
+    finished_.resize(batch.size());
     for (size_t r = 0; r < rows_.size(); ++r) {
       for (Run& run : rows_[r].runs) {
         if (stop_requested()) return false;
@@ -225,53 +225,96 @@ class DocumentLoop {
         RunOptions options = rows_[r].options;
         options.record_lifetimes =
             first && options_.record_first && &run == &rows_[r].runs.front() && !rows_[r].is_baseline;
-        DocumentRun current;
-        try {
-          current = run_document(model_, run.method, document, options);
-          if (r > 0) add_deltas(*model_, baseline, current);
-        } catch (const std::exception& error) {
-          if (r == 0) throw;  // nothing can be compared without a baseline
-          fail(run, document, error.what());
-          continue;
-        }
-        current.result.top1_agree = r > 0 ? current.result.top1_agree : current.result.tokens_scored;
-        if (options_.token_nll) current.result.token_nll = current.nll;
-        if (options.record_lifetimes) keep_record(rows_[r], *run.method, current);
-        if (!rows_[r].spec.dense())
-          run.result.effective_window = rows_[r].spec.policy.common_window_at(current.result.tokens);
-        finished.push_back({&run, std::move(current.result), current.nll});
-        if (r == 0) baseline = std::move(current);
-        progress_.step(++done_, run.result.name);
+        std::vector<DocumentRun> runs = run_batch(run, batch, options, r == 0);
+        if (options.record_lifetimes && !runs.empty()) keep_record(rows_[r], *run.method, runs[0]);
+        for (size_t d = 0; d < runs.size(); ++d) finish_document(rows_[r], run, runs[d], d);
+        if (r == 0) baselines_ = std::move(runs);
+        done_ += static_cast<int64_t>(batch.size());
+        progress_.step(done_, run.result.name);
       }
     }
     if (long_range_) {
       if (stop_requested()) return false;
-      add_long_range_losses(document, finished);
+      add_long_range_losses(batch);
     }
-    for (Finished& row : finished) row.run->result.documents.push_back(std::move(row.result));
+    for (std::vector<Finished>& rows : finished_) {
+      for (Finished& row : rows) row.run->result.documents.push_back(std::move(row.result));
+    }
     return true;
   }
 
  private:
-  void add_long_range_losses(const TokenDocument& document, std::vector<Finished>& finished) {
-    progress_.step(done_, "the control of long-range tokens");
-    const std::vector<float>& baseline = finished[0].nll;
-    std::vector<float> control;
-    std::vector<RowLosses> losses;
-    for (Finished& row : finished) {
-      losses.push_back({row.nll, &row.result});
-      if (row.run->result.recipe == long_range_control_spec().recipe) control = row.nll;
+  // The documents of the batch under one method, with deltas unless it is the baseline. Of a method that
+  // fails, the documents before the one that it failed on.
+  std::vector<DocumentRun> run_batch(Run& run, const Batch& batch, const RunOptions& options,
+                                     bool is_baseline) {
+    if (is_baseline) return run_documents(model_, run.method, batch, options);  // nothing runs without it
+    try {
+      std::vector<DocumentRun> runs = run_documents(model_, run.method, batch, options);
+      add_deltas(*model_, baselines_, runs);
+      return runs;
+    } catch (const std::exception& error) {
+      if (batch.size() > 1) return run_one_by_one(run, batch, options);
+      fail(run, *batch[0], error.what());
+      return {};
     }
-    if (control.empty()) control = long_range_->control_losses(document, baseline);
-    long_range_->add(control, baseline, losses);
-    ++done_;
+  }
+
+  // Finds out which document of a batch a method fails on.
+  std::vector<DocumentRun> run_one_by_one(Run& run, const Batch& batch, RunOptions options) {
+    std::vector<DocumentRun> runs;
+    for (size_t d = 0; d < batch.size(); ++d) {
+      try {
+        runs.push_back(run_document(model_, run.method, *batch[d], options));
+        add_deltas(*model_, {&baselines_[d], 1}, {&runs[d], 1});
+      } catch (const std::exception& error) {
+        runs.resize(d);
+        fail(run, *batch[d], error.what());
+        return runs;
+      }
+      options.record_lifetimes = false;
+    }
+    return runs;
+  }
+
+  // Takes what is reported of document `d` of the batch from its run.
+  void finish_document(const Row& row, Run& run, DocumentRun& document, size_t d) {
+    const bool is_baseline = &row == &rows_.front();
+    if (is_baseline) document.result.top1_agree = document.result.tokens_scored;
+    if (options_.token_nll) document.result.token_nll = document.nll;
+    if (!row.spec.dense())
+      run.result.effective_window = row.spec.policy.common_window_at(document.result.tokens);
+    finished_[d].push_back({&run, std::move(document.result), document.nll});
+  }
+
+  void add_long_range_losses(const Batch& batch) {
+    progress_.step(done_, "the control of long-range tokens");
+    const std::vector<std::vector<float>> controls = control_losses(batch);
+    for (size_t d = 0; d < batch.size(); ++d) {
+      std::vector<RowLosses> losses;
+      for (Finished& row : finished_[d]) losses.push_back({row.nll, &row.result});
+      long_range_->add(controls[d], baselines_[d].nll, losses);
+    }
+    done_ += static_cast<int64_t>(batch.size());
+  }
+
+  // A row that is the control has its losses already, unless it failed.
+  std::vector<std::vector<float>> control_losses(const Batch& batch) {
+    std::vector<std::vector<float>> losses;
+    for (const std::vector<Finished>& rows : finished_) {
+      const auto control = std::find_if(rows.begin(), rows.end(), [](const Finished& row) {
+        return row.run->result.recipe == long_range_control_spec().recipe;
+      });
+      if (control == rows.end()) return long_range_->control_losses(batch, baselines_);
+      losses.push_back(control->nll);
+    }
+    return losses;
   }
 
   // One row's failure does not end the others.
   void fail(Run& run, const TokenDocument& document, const std::string& why) {
     run.result.status = Status::kFailed;
     run.result.reason = "document '" + document.id + "': " + why;
-    progress_.step(++done_, run.result.name);
   }
 
   const std::shared_ptr<const Model>& model_;
@@ -279,27 +322,40 @@ class DocumentLoop {
   const CompareOptions& options_;
   Progress& progress_;
   std::optional<LongRangeChooser> long_range_;
-  int64_t done_ = 0;
+  int64_t done_ = 0;  // documents, over all runs
+  // Of the batch in work, by document.
+  std::vector<DocumentRun> baselines_;
+  std::vector<std::vector<Finished>> finished_;
 };
+
+std::vector<Batch> batches_of(const std::vector<TokenDocument>& documents, const std::vector<Row>& rows,
+                              const ModelConfig& config, const CompareOptions& options) {
+  std::vector<std::shared_ptr<const Method>> methods;
+  for (const Row& row : rows) {
+    for (const Run& run : row.runs) methods.push_back(run.method);
+  }
+  return cut_batches(documents, config, memory_needs(methods, options.run.kv_type), options.memory);
+}
 
 }  // namespace
 
 Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<MethodSpec>& specs,
                    const std::vector<TokenDocument>& documents, const CompareOptions& options,
-                   Progress& progress, const DocumentDone& document_done) {
+                   Progress& progress, const BatchDone& batch_done) {
   std::vector<Row> rows = make_rows(specs, shape_of(model->config()), options);
   int64_t runs = 0;
   for (const Row& row : rows) runs += static_cast<int64_t>(row.runs.size());
-  DocumentLoop loop(model, rows, options, progress);
+  BatchLoop loop(model, rows, options, progress);
   if (loop.long_range()) ++runs;
   progress.begin("comparing", runs * static_cast<int64_t>(documents.size()));
   warm_up(model, rows, documents[0], options);
   bool interrupted = false;
-  for (size_t d = 0; d < documents.size() && !interrupted; ++d) {
-    interrupted = !loop.run(documents[d], d == 0);
+  const std::vector<Batch> batches = batches_of(documents, rows, model->config(), options);
+  for (size_t b = 0; b < batches.size() && !interrupted; ++b) {
+    interrupted = !loop.run(batches[b], b == 0);
     if (interrupted) break;
-    document_done([&] {
-      ComparisonResult so_far = collect(rows, d + 1 < documents.size());
+    batch_done([&] {
+      ComparisonResult so_far = collect(rows, b + 1 < batches.size());
       so_far.partial = true;
       so_far.long_range = loop.long_range();
       return so_far;

@@ -11,6 +11,7 @@
 
 #include "base/progress.h"
 #include "cache/recipe.h"
+#include "evals/batches.h"
 #include "evals/document_run.h"
 #include "evals/seeds.h"
 #include "results/record.h"
@@ -25,6 +26,7 @@ struct CompareOptions {
   int seeds = kSeeds;         // of rows that draw random numbers and name no seed
   bool long_range = true;     // run the control that chooses the long-range tokens (long_range.h)
   std::vector<std::optional<MatchRecord>> matches;  // of the methods given, when budgets were matched
+  int64_t memory = kDefaultMemory;  // bytes that documents run together may take (estimate_memory)
   int64_t noise_extend = 100;  // tokens per extend of the second baseline, whose distance is the noise floor
 };
 
@@ -42,16 +44,16 @@ struct Comparison {
   std::vector<KeptRecord> kept;  // one per row that ran, the first seed's
 };
 
-// Called after each document with a function that collects what is finished so far, marked as partial;
+// Called after each batch with a function that collects what is finished so far, marked as partial;
 // collecting costs time that grows with the number of documents, so a caller need not do it each time.
-using DocumentDone = std::function<void(const std::function<ComparisonResult()>& so_far)>;
+using BatchDone = std::function<void(const std::function<ComparisonResult()>& so_far)>;
 
-// Documents run outermost, so that an interrupt (base/progress.h) keeps those that all rows finished;
-// `document_done` is called after each with what is finished so far. Rows that cannot run are SKIPPED or
-// FAILED with the reason. Long-range tokens cost about one row; a row that is their control is not run
-// twice, and with nothing but baselines there is none.
+// Batches of documents (batches.h) run outermost, so that an interrupt (base/progress.h) keeps those that all
+// rows finished; `batch_done` is called after each with what is finished so far. A row runs the documents of
+// a batch together. Rows that cannot run are SKIPPED or FAILED with the reason. Long-range tokens cost about
+// one row; a row that is their control is not run twice, and with nothing but baselines there is none.
 Comparison compare(const std::shared_ptr<const Model>& model, const std::vector<MethodSpec>& specs,
                    const std::vector<TokenDocument>& documents, const CompareOptions& options,
-                   Progress& progress, const DocumentDone& document_done);
+                   Progress& progress, const BatchDone& batch_done);
 
 }  // namespace kvlab

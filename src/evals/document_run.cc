@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <ctime>
+#include <limits>
 
 #include "base/error.h"
 #include "engine/hindsight.h"
@@ -33,33 +34,67 @@ double cpu_seconds() {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// Extends the session by all tokens as the protocol says; returns the hidden states of all of them.
-HiddenStates extend_all(Session& session, const TokenDocument& document, const RunOptions& options,
-                        double& prefill_seconds) {
+// A document on its way through its session.
+struct Course {
+  Session session;
+  std::span<const int32_t> tokens;
+  HiddenStates hidden;  // of all tokens
+  int64_t done = 0;     // tokens
+};
+
+Course make_course(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Method>& method,
+                   const TokenDocument& document, CacheOptions options, const Protocol& protocol) {
+  if (method->planned()) {
+    const bool prefix = protocol.kind == Protocol::Kind::kPrefix;
+    options.imposed = plan_lifetimes_ahead(model, method, document.tokens,
+                                           prefix ? std::optional(protocol.context) : std::nullopt, options);
+  }
+  Course course{Session(model, method, std::move(options)), document.tokens, {}, 0};
+  course.hidden.rows = static_cast<int64_t>(document.tokens.size());
+  course.hidden.size = model->config().hidden;
+  course.hidden.values = Buffer<float>(static_cast<size_t>(course.hidden.rows) * course.hidden.size);
+  return course;
+}
+
+// Extends every session once, by at most `extend_size` tokens (0: all) and not beyond token `end`. False when
+// all have got there.
+bool extend_once(std::span<Course> courses, int64_t end, int64_t extend_size) {
+  std::vector<Course*> going;
+  std::vector<Session*> sessions;
+  std::vector<std::span<const int32_t>> tokens;
+  for (Course& course : courses) {
+    const int64_t left = std::min(end, course.hidden.rows) - course.done;
+    if (left <= 0) continue;
+    going.push_back(&course);
+    sessions.push_back(&course.session);
+    tokens.push_back(
+        course.tokens.subspan(course.done, extend_size > 0 ? std::min(extend_size, left) : left));
+  }
+  if (going.empty()) return false;
+  const std::vector<HiddenStates> parts = Session::extend_together(sessions, tokens);
+  for (size_t i = 0; i < going.size(); ++i) {
+    Course& course = *going[i];
+    std::memcpy(course.hidden.values.data() + course.done * course.hidden.size, parts[i].values.data(),
+                parts[i].values.bytes());
+    course.done += parts[i].rows;
+  }
+  return true;
+}
+
+// Takes all documents through their sessions as the protocol says. Returns the seconds of the prefill.
+double run_courses(std::span<Course> courses, const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  const std::span<const int32_t> tokens(document.tokens);
-  HiddenStates all;
-  all.rows = static_cast<int64_t>(tokens.size());
-  all.size = session.model().config().hidden;
-  all.values = Buffer<float>(static_cast<size_t>(all.rows) * all.size);
   const bool prefix = options.protocol.kind == Protocol::Kind::kPrefix;
-  int64_t at = 0;
-  const auto extend_to = [&](int64_t end) {
-    while (at < end) {
-      const int64_t count = options.extend_size > 0 ? std::min(options.extend_size, end - at) : end - at;
-      const HiddenStates part = session.extend(tokens.subspan(at, count));
-      std::memcpy(all.values.data() + at * all.size, part.values.data(), part.values.bytes());
-      at += count;
-    }
-  };
+  double prefill_seconds = 0;
   if (prefix) {
-    extend_to(options.protocol.context);
-    session.end_context();
+    while (extend_once(courses, options.protocol.context, options.extend_size)) {
+    }
+    for (Course& course : courses) course.session.end_context();
     prefill_seconds = seconds_since(start);
   }
-  extend_to(all.rows);
-  if (!prefix) prefill_seconds = seconds_since(start);
-  return all;
+  while (extend_once(courses, std::numeric_limits<int64_t>::max(), options.extend_size)) {
+  }
+  return prefix ? prefill_seconds : seconds_since(start);
 }
 
 void keep_rows(HiddenStates& states, const std::vector<int32_t>& rows) {
@@ -158,53 +193,92 @@ void add_losses(const std::vector<float>& nll, DocumentResult& result) {
   }
 }
 
-}  // namespace
-
-DocumentRun run_document(const std::shared_ptr<const Model>& model,
-                         const std::shared_ptr<const Method>& method, const TokenDocument& document,
-                         const RunOptions& options) {
-  DocumentRun run;
+std::vector<int32_t> scored_queries(const TokenDocument& document, const Protocol& protocol) {
   const auto n = static_cast<int64_t>(document.tokens.size());
-  for (int64_t q = first_scored_query(options.protocol, n); q + 1 < n; ++q) {
-    if (document.scored[q + 1]) run.queries.push_back(static_cast<int32_t>(q));
+  std::vector<int32_t> queries;
+  for (int64_t q = first_scored_query(protocol, n); q + 1 < n; ++q) {
+    if (document.scored[q + 1]) queries.push_back(static_cast<int32_t>(q));
   }
-  CacheOptions cache_options;
-  cache_options.type = options.kv_type;
-  cache_options.document = static_cast<uint64_t>(document.index);
-  cache_options.record_lifetimes = options.record_lifetimes;
-  cache_options.tap = options.tap;
-  const auto start = std::chrono::steady_clock::now();
-  const double cpu_start = cpu_seconds();
-  if (method->planned()) {
-    const bool prefix = options.protocol.kind == Protocol::Kind::kPrefix;
-    cache_options.imposed =
-        plan_lifetimes_ahead(model, method, document.tokens,
-                             prefix ? std::optional(options.protocol.context) : std::nullopt, cache_options);
-  }
-  Session session(model, method, cache_options);
-  run.hidden = extend_all(session, document, options, run.prefill_seconds);
-  keep_rows(run.hidden, run.queries);
-  std::vector<int32_t> targets;
-  for (const int32_t q : run.queries) targets.push_back(document.tokens[q + 1]);
-  run.nll = token_losses(*model, run.hidden, targets);
-  run.result.seconds = seconds_since(start);
-  run.result.cpu_seconds = cpu_seconds() - cpu_start;
+  return queries;
+}
 
+// Fills in every run's losses.
+void score(const Model& model, std::span<const TokenDocument* const> documents, std::span<DocumentRun> runs) {
+  std::vector<const HiddenStates*> states;
+  std::vector<std::vector<int32_t>> targets(runs.size());
+  for (size_t d = 0; d < runs.size(); ++d) {
+    states.push_back(&runs[d].hidden);
+    for (const int32_t q : runs[d].queries) targets[d].push_back(documents[d]->tokens[q + 1]);
+  }
+  const std::vector<std::span<const int32_t>> wanted(targets.begin(), targets.end());
+  std::vector<std::vector<float>> nll = token_losses(model, states, wanted);
+  for (size_t d = 0; d < runs.size(); ++d) runs[d].nll = std::move(nll[d]);
+}
+
+// What is counted when a document is through.
+void count(const TokenDocument& document, const Session& session, const RunOptions& options,
+           DocumentRun& run) {
   run.result.index = document.index;
   run.result.id = document.id;
-  run.result.tokens = n;
+  run.result.tokens = static_cast<int64_t>(document.tokens.size());
   run.result.tokens_scored = static_cast<int64_t>(run.queries.size());
   add_losses(run.nll, run.result);
   count_entries(session, options, run);
   count_seen(session.cache(), run);
   count_bytes(session, options, run.result);
-  if (options.record_lifetimes) run.lifetimes = session.cache().lifetimes();
-  return run;
+  if (session.cache().options().record_lifetimes) run.lifetimes = session.cache().lifetimes();
 }
 
-void add_deltas(const Model& model, const DocumentRun& baseline, DocumentRun& run) {
-  KVLAB_CHECK(baseline.queries == run.queries);
-  const Fidelity fidelity = compare_states(model, baseline.hidden, run.hidden, run.hidden.rows);
+}  // namespace
+
+DocumentRun run_document(const std::shared_ptr<const Model>& model,
+                         const std::shared_ptr<const Method>& method, const TokenDocument& document,
+                         const RunOptions& options) {
+  const TokenDocument* const one = &document;
+  return std::move(run_documents(model, method, {&one, 1}, options)[0]);
+}
+
+std::vector<DocumentRun> run_documents(const std::shared_ptr<const Model>& model,
+                                       const std::shared_ptr<const Method>& method,
+                                       std::span<const TokenDocument* const> documents,
+                                       const RunOptions& options) {
+  KVLAB_CHECK(!documents.empty() && (!options.tap || documents.size() == 1));
+  std::vector<DocumentRun> runs(documents.size());
+  for (size_t d = 0; d < runs.size(); ++d) runs[d].queries = scored_queries(*documents[d], options.protocol);
+  const auto start = std::chrono::steady_clock::now();
+  const double cpu_start = cpu_seconds();
+  std::vector<Course> courses;
+  courses.reserve(documents.size());
+  double tokens = 0;
+  for (const TokenDocument* document : documents) {
+    CacheOptions cache;
+    cache.type = options.kv_type;
+    cache.document = static_cast<uint64_t>(document->index);
+    cache.record_lifetimes = options.record_lifetimes && courses.empty();
+    cache.tap = options.tap;
+    courses.push_back(make_course(model, method, *document, std::move(cache), options.protocol));
+    tokens += static_cast<double>(document->tokens.size());
+  }
+  const double prefill_seconds = run_courses(courses, options);
+  for (size_t d = 0; d < runs.size(); ++d) {
+    runs[d].hidden = std::move(courses[d].hidden);
+    keep_rows(runs[d].hidden, runs[d].queries);
+  }
+  score(*model, documents, runs);
+  const double seconds = seconds_since(start), cpu = cpu_seconds() - cpu_start;
+  for (size_t d = 0; d < runs.size(); ++d) {
+    const double share = static_cast<double>(documents[d]->tokens.size()) / tokens;
+    runs[d].prefill_seconds = prefill_seconds * share;
+    runs[d].result.seconds = seconds * share;
+    runs[d].result.cpu_seconds = cpu * share;
+    count(*documents[d], courses[d].session, options, runs[d]);
+  }
+  return runs;
+}
+
+namespace {
+
+void add_deltas_of(const DocumentRun& baseline, Fidelity fidelity, DocumentRun& run) {
   run.result.delta_blocks.assign(run.result.block_tokens.size(), 0);
   run.result.kl_blocks.assign(run.result.block_tokens.size(), 0);
   for (size_t i = 0; i < run.nll.size(); ++i) {
@@ -219,7 +293,21 @@ void add_deltas(const Model& model, const DocumentRun& baseline, DocumentRun& ru
     run.result.delta_p_squared_sum += delta_p * delta_p;
     run.result.top1_agree += fidelity.same_top[i];
   }
-  run.result.token_kl = fidelity.kl;
+  run.result.token_kl = std::move(fidelity.kl);
+}
+
+}  // namespace
+
+void add_deltas(const Model& model, std::span<const DocumentRun> baselines, std::span<DocumentRun> runs) {
+  KVLAB_CHECK(baselines.size() == runs.size());
+  std::vector<const HiddenStates*> base, own;
+  for (size_t d = 0; d < runs.size(); ++d) {
+    KVLAB_CHECK(baselines[d].queries == runs[d].queries);
+    base.push_back(&baselines[d].hidden);
+    own.push_back(&runs[d].hidden);
+  }
+  std::vector<Fidelity> fidelity = compare_states(model, base, own);
+  for (size_t d = 0; d < runs.size(); ++d) add_deltas_of(baselines[d], std::move(fidelity[d]), runs[d]);
 }
 
 }  // namespace kvlab

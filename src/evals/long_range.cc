@@ -57,11 +57,22 @@ LongRangeChooser::LongRangeChooser(std::shared_ptr<const Model> model, const Run
   result_.kept = static_cast<int64_t>(method_->spec.policy.value);
 }
 
-std::vector<float> LongRangeChooser::control_losses(const TokenDocument& document,
-                                                    std::span<const float> baseline_nll) {
-  if (static_cast<int64_t>(document.tokens.size()) <= result_.kept)
-    return {baseline_nll.begin(), baseline_nll.end()};
-  return run_document(model_, method_, document, options_).nll;
+std::vector<std::vector<float>> LongRangeChooser::control_losses(
+    std::span<const TokenDocument* const> documents, std::span<const DocumentRun> baselines) {
+  KVLAB_CHECK(documents.size() == baselines.size());
+  std::vector<std::vector<float>> losses;
+  std::vector<const TokenDocument*> long_ones;
+  std::vector<size_t> numbers;
+  for (size_t d = 0; d < documents.size(); ++d) {
+    losses.push_back(baselines[d].nll);
+    if (static_cast<int64_t>(documents[d]->tokens.size()) <= result_.kept) continue;
+    long_ones.push_back(documents[d]);
+    numbers.push_back(d);
+  }
+  if (long_ones.empty()) return losses;
+  std::vector<DocumentRun> runs = run_documents(model_, method_, long_ones, options_);
+  for (size_t i = 0; i < runs.size(); ++i) losses[numbers[i]] = std::move(runs[i].nll);
+  return losses;
 }
 
 void LongRangeChooser::add(std::span<const float> control_nll, std::span<const float> baseline_nll,

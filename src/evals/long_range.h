@@ -43,8 +43,10 @@ class LongRangeChooser {
  public:
   LongRangeChooser(std::shared_ptr<const Model> model, const RunOptions& options);
 
-  // The control's losses on a document. The baseline's where it evicts nothing, so that nothing is chosen.
-  std::vector<float> control_losses(const TokenDocument& document, std::span<const float> baseline_nll);
+  // The control's losses on documents run together. The baseline's where it evicts nothing, so that nothing
+  // is chosen.
+  std::vector<std::vector<float>> control_losses(std::span<const TokenDocument* const> documents,
+                                                 std::span<const DocumentRun> baselines);
 
   // Chooses by the control's losses and adds the sums of all rows, which ran the same document.
   void add(std::span<const float> control_nll, std::span<const float> baseline_nll,

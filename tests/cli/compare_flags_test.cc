@@ -27,6 +27,23 @@ TEST_F(CompareFlags, HyphensAndUnderscoresAreTheSame) {
   EXPECT_EQ(summary().at("config").at("max_length"), 100);
 }
 
+TEST_F(CompareFlags, MemoryChangesWhatRunsTogetherAndNoResult) {
+  const std::string data = place_.documents("data.jsonl", {60, 50, 40});
+  ASSERT_EQ(compare({"--methods", "knorm h2o"}, data).exit_code, 0);
+  const json together = summary();
+  EXPECT_EQ(together.at("config").at("memory"), int64_t{2} << 30);
+  ASSERT_EQ(compare({"--methods", "knorm h2o", "--memory", "200KiB"}, data).exit_code, 0);
+  const json alone = summary();
+  EXPECT_EQ(alone.at("config").at("memory"), 200 * 1024);
+  ASSERT_EQ(alone.at("methods").size(), together.at("methods").size());
+  for (size_t r = 0; r < alone.at("methods").size(); ++r) {
+    const json &a = alone.at("methods").at(r), &b = together.at("methods").at(r);
+    EXPECT_NEAR(a.at("ppl").get<double>(), b.at("ppl").get<double>(), 1e-4 * b.at("ppl").get<double>());
+    EXPECT_EQ(a.at("kv_bytes"), b.at("kv_bytes"));
+    EXPECT_EQ(a.at("status"), b.at("status"));
+  }
+}
+
 TEST_F(CompareFlags, NamesRecipesBlanksAndCommas) {
   const std::string data = place_.documents("data.jsonl", {60});
   const std::vector<std::string> expected{

@@ -92,6 +92,9 @@ TEST_F(Mistakes, NumbersOutOfRange) {
   expect_refused({"--protocol", "prefix", "--context", "50"},
                  AllOf(HasSubstr("--context 50"), HasSubstr("doc1")));
   expect_refused({"--protocol", "prefix"}, HasSubstr("--context"));
+  expect_refused({"--memory", "2GB"}, AllOf(HasSubstr("--memory '2GB'"), HasSubstr("512MiB")));
+  expect_refused({"--memory", "50KiB"}, AllOf(HasSubstr("--memory 50KiB"), HasSubstr("60 tokens"),
+                                              HasSubstr("--max_length "), HasSubstr("or --memory ")));
   expect_refused({"--context", "10"}, HasSubstr("--context needs --protocol prefix"));
 }
 
