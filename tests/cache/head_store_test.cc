@@ -265,7 +265,7 @@ TEST_P(HeadStoreTest, StoredPositionsLieBySlot) {
 
 // state_row() is for writing: from then on the fork has lists of its own.
 TEST_P(HeadStoreTest, StateWrittenInAForkStaysThere) {
-  if (width() == 0) GTEST_SKIP() << "nothing is carried";
+  if (width() == 0) return;  // nothing is carried
   for (const bool holes : {false, true}) {
     Pair parent = make();
     for (int i = 0; i < 37; ++i) append(parent);
