@@ -112,7 +112,7 @@ class KvCache {
   CacheBytes bytes() const;
   // The sum over layers and heads of the most that each took during an extend: not less than what was
   // allocated at any time, whatever order the chains run in. Methods with fixed scores evict a piece at a
-  // time, so theirs depends on how an extend is cut into pieces.
+  // time, so theirs depends on how tokens are cut into extends.
   int64_t peak_bytes() const { return peak_bytes_; }
   int64_t live_entries() const;
   EvictionCounts evictions() const { return counts_; }

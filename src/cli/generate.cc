@@ -40,6 +40,8 @@ void check(const Flags& f) {
   }
   if (f.system && !f.chat) throw UserError("--system needs --chat");
   if (f.chat && !f.bos.empty()) throw UserError("--bos does not go with --chat: the chat template decides");
+  if (f.decode_weights != "file" && f.decode_weights != "packed")
+    throw UserError("--decode_weights " + f.decode_weights + ": expected file or packed");
   if (f.live && !f.json) throw UserError("--live needs --json");
   at_least("--max_new_tokens", f.max_new_tokens.value_or(0), 0);
   at_least("--seed", f.seed, 0);

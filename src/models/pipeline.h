@@ -17,13 +17,15 @@ namespace kvlab {
 // segments do not waste rows of the matrix products.
 inline constexpr int kBlockRows = 64;
 
-// Consecutive rows of one segment within one block.
+// Up to kBlockRows consecutive rows of one segment, cut from the segment's first row on, so that what a
+// segment's attention does does not depend on the segments beside it. A piece lies in one block or two.
 struct Piece {
   int segment = 0;
-  int block = 0;
   int number = 0;  // within the segment
   int row = 0;     // in the rows of all segments
   int rows = 0;
+  int first_block() const { return row / kBlockRows; }
+  int last_block() const { return (row + rows - 1) / kBlockRows; }
 };
 
 std::vector<Piece> cut_pieces(std::span<const Segment> segments);

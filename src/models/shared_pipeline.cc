@@ -37,9 +37,11 @@ class Pipeline {
     for (const Segment& segment : segments) rows_ += static_cast<int>(segment.tokens.size());
     blocks_.resize((rows_ + kBlockRows - 1) / kBlockRows);
     chains_.resize(segments.size());
-    for (size_t p = 0; p < pieces_.size(); ++p) {
-      blocks_[pieces_[p].block].pieces.push_back(static_cast<int>(p));
-      chains_[pieces_[p].segment].pieces.push_back(static_cast<int>(p));
+    prepared_.resize(pieces_.size());
+    for (int p = 0; p < static_cast<int>(pieces_.size()); ++p) {
+      for (int b = pieces_[p].first_block(); b <= pieces_[p].last_block(); ++b)
+        blocks_[b].pieces.push_back(p);
+      chains_[pieces_[p].segment].pieces.push_back(p);
     }
     for (size_t s = 0; s < segments.size(); ++s) {
       chains_[s].count = segments[s].attention->chains();
@@ -78,30 +80,60 @@ class Pipeline {
       const Task task = ready_.top();
       ready_.pop();
       if (!ready_.empty()) changed_.notify_one();
-      lock.unlock();
-      std::exception_ptr error;
       try {
-        perform(task, thread);
+        task.dense ? do_dense(task.layer + 1, task.order, thread, lock) : do_attention(task, lock);
       } catch (...) {
-        error = std::current_exception();
+        if (!lock.owns_lock()) lock.lock();
+        if (!error_) error_ = std::current_exception();
       }
-      lock.lock();
-      if (error && !error_) error_ = error;
-      if (!error_) finished(task);
       if (error_ || left_ == 0) changed_.notify_all();
     }
   }
 
-  void perform(const Task& task, int thread) {
-    if (task.dense) {
-      const int stage = task.layer + 1, first = task.order * kBlockRows;
-      work_.dense(stage, first, std::min(kBlockRows, rows_ - first), thread);
-      if (stage == layers_) return;
-      for (const int p : blocks_[task.order].pieces)
-        segments_[pieces_[p].segment].attention->prepare(rows_of(stage, p));
+  // Both are called with the lock held, let it go while they work, and hold it again at the end.
+  void do_dense(int stage, int block, int thread, std::unique_lock<std::mutex>& lock) {
+    lock.unlock();
+    work_.dense(stage, block * kBlockRows, std::min(kBlockRows, rows_ - block * kBlockRows), thread);
+    lock.lock();
+    blocks_[block].stages_done = stage + 1;
+    if (stage == layers_) {
+      --left_;
       return;
     }
-    segments_[pieces_[task.piece].segment].attention->attend(rows_of(task.layer, task.piece), task.chain);
+    std::vector<int> complete;  // pieces whose last rows these were
+    for (const int p : blocks_[block].pieces) {
+      blocks_[block].pending += chains_[pieces_[p].segment].count;
+      if (has_rows(stage, pieces_[p])) complete.push_back(p);
+    }
+    lock.unlock();
+    for (const int p : complete) segments_[pieces_[p].segment].attention->prepare(rows_of(stage, p));
+    lock.lock();
+    for (const int p : complete) {
+      prepared_[p] = stage + 1;
+      for (int chain = 0; chain < chains_[pieces_[p].segment].count; ++chain)
+        start_chain(stage, pieces_[p].segment, chain);
+    }
+  }
+
+  void do_attention(const Task& task, std::unique_lock<std::mutex>& lock) {
+    const Piece& piece = pieces_[task.piece];
+    lock.unlock();
+    segments_[piece.segment].attention->attend(rows_of(task.layer, task.piece), task.chain);
+    lock.lock();
+    Chains& chains = chains_[piece.segment];
+    const size_t index = static_cast<size_t>(task.layer) * chains.count + task.chain;
+    ++chains.next[index];
+    chains.running[index] = 0;
+    start_chain(task.layer, piece.segment, task.chain);
+    for (int b = piece.first_block(); b <= piece.last_block(); ++b) {
+      if (--blocks_[b].pending == 0) ready_.push({task.layer, true, b, 0, 0});
+    }
+  }
+
+  // Whether the dense work of stage `stage` is done for all of a piece.
+  bool has_rows(int stage, const Piece& piece) const {
+    return blocks_[piece.first_block()].stages_done > stage &&
+           blocks_[piece.last_block()].stages_done > stage;
   }
 
   AttentionBlock rows_of(int layer, int piece) {
@@ -111,38 +143,15 @@ class Pipeline {
     return block;
   }
 
-  void finished(const Task& task) {
-    if (task.dense) {
-      Block& block = blocks_[task.order];
-      if (++block.stages_done > layers_) {
-        --left_;
-        return;
-      }
-      for (const int p : block.pieces) {
-        const int count = chains_[pieces_[p].segment].count;
-        block.pending += count;
-        for (int chain = 0; chain < count; ++chain) start_chain(task.layer + 1, pieces_[p].segment, chain);
-      }
-      return;
-    }
-    const Piece& piece = pieces_[task.piece];
-    Chains& chains = chains_[piece.segment];
-    const size_t index = static_cast<size_t>(task.layer) * chains.count + task.chain;
-    ++chains.next[index];
-    chains.running[index] = 0;
-    start_chain(task.layer, piece.segment, task.chain);
-    if (--blocks_[piece.block].pending == 0) ready_.push({task.layer, true, piece.block, 0, 0});
-  }
-
-  // Makes a chain's next piece ready if its dense work is done.
+  // Makes a chain's next piece ready if it is prepared.
   void start_chain(int layer, int segment, int chain) {
     Chains& chains = chains_[segment];
     const size_t index = static_cast<size_t>(layer) * chains.count + chain;
     if (chains.running[index] || chains.next[index] == static_cast<int>(chains.pieces.size())) return;
     const int piece = chains.pieces[chains.next[index]];
-    if (blocks_[pieces_[piece].block].stages_done <= layer) return;
+    if (prepared_[piece] <= layer) return;
     chains.running[index] = 1;
-    ready_.push({layer, false, pieces_[piece].block, piece, chain});
+    ready_.push({layer, false, pieces_[piece].first_block(), piece, chain});
   }
 
   std::span<const Segment> segments_;
@@ -156,7 +165,8 @@ class Pipeline {
   std::priority_queue<Task, std::vector<Task>, Later> ready_;
   std::vector<Block> blocks_;
   std::vector<Chains> chains_;
-  size_t left_ = 0;  // blocks that are not through
+  std::vector<int> prepared_;  // layers for which a piece is prepared
+  size_t left_ = 0;            // blocks that are not through
   std::exception_ptr error_;
 };
 
@@ -205,8 +215,8 @@ std::vector<Piece> cut_pieces(std::span<const Segment> segments) {
   for (int s = 0; s < static_cast<int>(segments.size()); ++s) {
     const int end = row + static_cast<int>(segments[s].tokens.size());
     for (int number = 0; row < end; ++number) {
-      const int rows = std::min(end - row, kBlockRows - row % kBlockRows);
-      pieces.push_back({s, row / kBlockRows, number, row, rows});
+      const int rows = std::min(end - row, kBlockRows);
+      pieces.push_back({s, number, row, rows});
       row += rows;
     }
   }

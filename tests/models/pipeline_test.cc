@@ -35,17 +35,17 @@ std::vector<Piece> pieces_of_lengths(const std::vector<int>& lengths) {
   return cut_pieces(segments_of(tokens));
 }
 
-using PieceNumbers = std::array<int, 5>;  // segment, block, number, row, rows
+using PieceNumbers = std::array<int, 4>;  // segment, number, row, rows
 
 PieceNumbers numbers_of(const Piece& p) {
-  return {p.segment, p.block, p.number, p.row, p.rows};
+  return {p.segment, p.number, p.row, p.rows};
 }
 
-TEST(CutPieces, EndAtSegmentsAndAtBlocksOfAllRows) {
+TEST(CutPieces, AreCutFromEachSegmentsFirstRow) {
   std::vector<PieceNumbers> got;
   for (const Piece& p : pieces_of_lengths({70, 1, 0, 57, 65})) got.push_back(numbers_of(p));
-  const std::vector<PieceNumbers> wanted = {{0, 0, 0, 0, 64},  {0, 1, 1, 64, 6},   {1, 1, 0, 70, 1},
-                                            {3, 1, 0, 71, 57}, {4, 2, 0, 128, 64}, {4, 3, 1, 192, 1}};
+  const std::vector<PieceNumbers> wanted = {{0, 0, 0, 64},  {0, 1, 64, 6},   {1, 0, 70, 1},
+                                            {3, 0, 71, 57}, {4, 0, 128, 64}, {4, 1, 192, 1}};
   EXPECT_EQ(got, wanted);
   EXPECT_TRUE(pieces_of_lengths({}).empty());
   EXPECT_TRUE(pieces_of_lengths({0}).empty());
@@ -64,9 +64,9 @@ TEST(CutPieces, CoverEveryRowOnce) {
       for (int number = 0; row < end; ++number, ++next) {
         ASSERT_LT(next, pieces.size());
         const Piece& p = pieces[next];
-        EXPECT_EQ(numbers_of(p), (PieceNumbers{s, row / kBlockRows, number, row, p.rows}));
-        EXPECT_GT(p.rows, 0);
-        EXPECT_EQ((row + p.rows - 1) / kBlockRows, p.block) << "a piece lies in one block";
+        EXPECT_EQ(numbers_of(p), (PieceNumbers{s, number, row, std::min(kBlockRows, end - row)}));
+        EXPECT_EQ(p.first_block(), row / kBlockRows);
+        EXPECT_LE(p.last_block(), p.first_block() + 1);
         row += p.rows;
       }
       EXPECT_EQ(row, end) << "a piece belongs to one segment";
@@ -109,7 +109,7 @@ class Books {
     check(working_.insert(thread).second, "two pieces of work with one thread's memory");
     check(stage == 0 || dense_.contains({stage - 1, block}), "dense work before that of the layer before");
     for (size_t p = 0; stage > 0 && p < pieces_.size(); ++p) {
-      if (pieces_[p].block != block) continue;
+      if (pieces_[p].first_block() > block || pieces_[p].last_block() < block) continue;
       for (int chain = 0; chain < shape_.chains[pieces_[p].segment]; ++chain)
         check(attended_.contains({stage - 1, p, chain}), "dense work before the attention that it reads");
     }
@@ -126,7 +126,9 @@ class Books {
   void prepare(int segment, const AttentionBlock& piece) {
     const std::lock_guard lock(mutex_);
     const size_t p = find(segment, piece);
-    check(dense_.contains({piece.layer, pieces_[p].block}), "a piece prepared before its dense work");
+    check(dense_.contains({piece.layer, pieces_[p].first_block()}) &&
+              dense_.contains({piece.layer, pieces_[p].last_block()}),
+          "a piece prepared before its dense work");
     check(prepared_.insert({piece.layer, p}).second, "a piece prepared twice");
   }
   void see(int segment, const AttentionBlock& layer) {
@@ -318,7 +320,7 @@ TEST(Pipeline, PassesFailuresOn) {
     const int chain = static_cast<int>(random()) & 0xff;
     Failure failure{Failure::kAttend, static_cast<int>(random() % shape.layers), static_cast<int>(piece),
                     chain % shape.chains[pieces[piece].segment]};
-    if (round % 2) failure = {Failure::kDense, failure.layer, pieces[piece].block, 0};
+    if (round % 2) failure = {Failure::kDense, failure.layer, pieces[piece].first_block(), 0};
     SCOPED_TRACE(fmt::format("{}, {} of {} fails at layer {}", text(shape), failure.place,
                              round % 2 ? "dense blocks" : "pieces", failure.layer));
     Books books(shape, failure);
