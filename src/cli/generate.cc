@@ -234,7 +234,6 @@ void declare(CLI::App& app, Flags& f) {
          "--decode_weights", f.decode_weights,
          "what new tokens are computed with. file: the file's quantised weights as they are, where that "
          "is faster (bf16, q4_0, q4_1, q8_0); packed: what the prompt is computed with, rounded to bf16")
-      ->check(CLI::IsMember({"file", "packed"}))
       ->capture_default_str();
   app.add_option("--max_new_tokens", f.max_new_tokens, "tokens to write [256, or what the context leaves]");
   app.add_option("--temperature", f.sampling.temperature,
