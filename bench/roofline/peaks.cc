@@ -35,7 +35,10 @@ int64_t stream_floats() {
   return bytes / 4 / (512 * 1024) * (512 * 1024);
 }
 
-Peak stream_peak(const Buffer<float>& buffer, int threads) {
+// Memory as that of weights, in huge pages: with small ones finding the pages would be measured.
+using StreamBuffer = Buffer<float, Account::kWeights>;
+
+Peak stream_peak(const StreamBuffer& buffer, int threads) {
   const int64_t share = static_cast<int64_t>(buffer.size()) / threads / 512 * 512;
   const Rate rate = repeat_on_threads(
       threads, [&](int thread) { keep(sum_floats(buffer.data() + thread * share, share)); });
@@ -71,7 +74,7 @@ Peaks measure_peaks(int threads, Report& report) {
   peaks.bf16_all = several ? bf16_peak(threads) : peaks.bf16_one;
   peaks.f32_one = f32_peak(1);
   peaks.f32_all = several ? f32_peak(threads) : peaks.f32_one;
-  Buffer<float> buffer(static_cast<size_t>(stream_floats()));
+  StreamBuffer buffer(static_cast<size_t>(stream_floats()));
   std::fill(buffer.data(), buffer.data() + buffer.size(), 1.0f);
   peaks.stream_one = stream_peak(buffer, 1);
   peaks.stream_all = several ? stream_peak(buffer, threads) : peaks.stream_one;

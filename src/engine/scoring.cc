@@ -165,12 +165,7 @@ Fidelity compare_states(const Model& model, const HiddenStates& base, const Hidd
 std::vector<int32_t> most_likely(const Model& model, const HiddenStates& states) {
   std::vector<int32_t> tokens(states.rows);
   if (states.rows <= kNarrowRows) {
-    const int vocab = model.head().vocab();
-    const std::vector<float> logits = next_logits(model, states, 0, states.rows);
-    for (int64_t r = 0; r < states.rows; ++r) {
-      const float* row = logits.data() + r * vocab;
-      tokens[r] = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
-    }
+    if (states.rows) model.head().narrow_top(states.row(0), static_cast<int>(states.rows), tokens.data());
     return tokens;
   }
   each_block(states.rows, [&](int64_t first, int rows, HeadScratch& scratch) {
@@ -181,8 +176,9 @@ std::vector<int32_t> most_likely(const Model& model, const HiddenStates& states)
 }
 
 int32_t most_likely(const Model& model, const HiddenStates& states, int64_t row) {
-  const std::vector<float> logits = next_logits(model, states, row);
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  int32_t token = -1;
+  model.head().narrow_top(states.row(row), 1, &token);
+  return token;
 }
 
 std::vector<float> next_logits(const Model& model, const HiddenStates& states, int64_t first, int64_t rows) {

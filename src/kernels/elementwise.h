@@ -37,6 +37,12 @@ struct PairState {
 // Takes logits of vocabulary [first, first + n). target < 0: none.
 void head_update(HeadState& state, const float* logits, int32_t first, int n, int32_t target);
 void pair_update(PairState& state, const float* base, const float* own, int32_t first, int n, int32_t target);
+// The largest of n numbers and the lowest index where it stands; NaNs do not count.
+struct Maximum {
+  float value = -1e30f;
+  int32_t index = -1;
+};
+Maximum first_maximum(const float* x, int n);
 // -log p(target).
 double head_nll(const HeadState& state);
 // KL(base || own) in nats over the whole vocabulary; clipped at 0 from below against rounding.

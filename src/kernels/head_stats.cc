@@ -182,6 +182,12 @@ double log_sum_exp(const HeadState& state) {
 
 }  // namespace
 
+Maximum first_maximum(const float* x, int n) {
+  const float top = HWY_DYNAMIC_DISPATCH(SlabMax)(x, static_cast<size_t>(n));
+  const size_t place = HWY_DYNAMIC_DISPATCH(FirstEqual)(x, static_cast<size_t>(n), top);
+  return place < static_cast<size_t>(n) ? Maximum{top, static_cast<int32_t>(place)} : Maximum{};
+}
+
 void head_update(HeadState& state, const float* logits, int32_t first, int n, int32_t target) {
   if (n <= 0) return;
   state.sum *= take_max_and_target(state, logits, first, n, target);

@@ -11,8 +11,10 @@ namespace kvlab {
 namespace {
 
 constexpr int kWord = 4;  // bytes
-// Steps that several tiles of rows take in turn: their weights, 4 KB, stay in the first-level cache.
-constexpr int kChunkSteps = 16;
+// Steps that several tiles of rows take in turn: the first one streams their weights from memory, 256 KB at
+// most, and the others find them in the second-level cache. In small chunks memory would idle again and again
+// while the later tiles compute: with 32 steps 8 rows take 1.2 times as long.
+constexpr int kChunkSteps = 1024;
 // Inputs are padded at least as far as any matrix is.
 constexpr int kPadding = 32;
 
@@ -46,8 +48,9 @@ void multiply_block(NarrowKernel kernel, const std::byte* weights, int steps, co
     tile.steps = std::min(chunk, steps - step);
     tile.start = step == 0;
     for (int i = 0; i < tiles; ++i) {
-      const int row = x.rows * i / tiles;
-      tile.rows = x.rows * (i + 1) / tiles - row;
+      // The first tile, which waits for memory anyway, takes as many rows as it can.
+      const int row = i * kTileRows;
+      tile.rows = std::min(kTileRows, x.rows - row);
       tile.x = x.values.data() + (row * x.row_words + step) * kWord;
       tile.sums = sums + row * kNarrowColumns;
       kernel(tile);

@@ -80,10 +80,17 @@ class OutputHead {
   // The same for few rows and all slabs, by all threads together: logits[r * vocab() + i], rows <=
   // kNarrowRows.
   void narrow_logits(const float* hidden, int rows, float* logits) const;
+  // The likeliest entry of each of few rows, of equals the lowest, by all threads together.
+  void narrow_top(const float* hidden, int rows, int32_t* top) const;
   // Bytes of weights that narrow_logits() reads.
   size_t narrow_bytes(int rows) const;
 
  private:
+  struct NarrowWork;
+  // logits[r * stride + i] of a slab, by the calling thread alone.
+  void narrow_slab(int slab, const float* hidden, int rows, float* logits, int64_t stride,
+                   NarrowWork& work) const;
+
   int vocab_, hidden_;
   std::vector<Linear> slabs_;
 };

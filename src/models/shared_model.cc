@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "kernels/elementwise.h"
 #include "models/model.h"
 
 namespace kvlab {
@@ -20,21 +21,51 @@ void OutputHead::logits(int slab, const float* hidden, int rows, float* logits, 
   linear(slabs_[slab].packed(), hidden, hidden_, rows, logits, kSlab, scratch);
 }
 
+// Working memory of one thread.
+struct OutputHead::NarrowWork {
+  NarrowScratch narrow;
+  GemmScratch gemm;
+  Buffer<float> logits;
+};
+
+void OutputHead::narrow_slab(int slab, const float* hidden, int rows, float* logits, int64_t stride,
+                             NarrowWork& work) const {
+  const Linear& w = slabs_[slab];
+  if (w.has_narrow()) {
+    w.narrow(hidden, hidden_, rows, 0, 1, logits, stride, false, work.narrow);
+  } else {
+    linear(w.packed(), hidden, hidden_, rows, logits, stride, work.gemm);
+  }
+}
+
 void OutputHead::narrow_logits(const float* hidden, int rows, float* logits) const {
-  struct Scratch {
-    NarrowScratch narrow;
-    GemmScratch gemm;
-  };
-  std::vector<Scratch> scratch(thread_count());
+  std::vector<NarrowWork> work(thread_count());
   parallel_tasks(slabs(), [&](int slab, int thread) {
-    const Linear& w = slabs_[slab];
-    float* out = logits + slab_first(slab);
-    if (w.has_narrow()) {
-      w.narrow(hidden, hidden_, rows, 0, 1, out, vocab_, false, scratch[thread].narrow);
-    } else {
-      linear(w.packed(), hidden, hidden_, rows, out, vocab_, scratch[thread].gemm);
+    narrow_slab(slab, hidden, rows, logits + slab_first(slab), vocab_, work[thread]);
+  });
+}
+
+void OutputHead::narrow_top(const float* hidden, int rows, int32_t* top) const {
+  std::vector<NarrowWork> work(thread_count());
+  std::vector<Maximum> found(static_cast<size_t>(slabs()) * rows);
+  parallel_tasks(slabs(), [&](int slab, int thread) {
+    Buffer<float>& logits = work[thread].logits;
+    logits.reserve_discard(static_cast<size_t>(rows) * kSlab);
+    narrow_slab(slab, hidden, rows, logits.data(), kSlab, work[thread]);
+    for (int r = 0; r < rows; ++r) {
+      found[static_cast<size_t>(slab) * rows + r] =
+          first_maximum(logits.data() + static_cast<int64_t>(r) * kSlab, slab_size(slab));
     }
   });
+  for (int r = 0; r < rows; ++r) {
+    Maximum best;
+    for (int slab = 0; slab < slabs(); ++slab) {
+      const Maximum& own = found[static_cast<size_t>(slab) * rows + r];
+      if (own.index >= 0 && (best.index < 0 || own.value > best.value))
+        best = {own.value, slab_first(slab) + own.index};
+    }
+    top[r] = best.index;
+  }
 }
 
 size_t OutputHead::narrow_bytes(int rows) const {
