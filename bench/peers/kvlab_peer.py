@@ -30,11 +30,10 @@ def recipes(protocol: str, threshold: float, window: int) -> dict[str, str]:
 
 
 def compare(kvlab: Path, a, methods: dict[str, str], context: int | None, folder: Path) -> dict:
-    """Runs all methods; returns detailed_results.json."""
+    """Runs all methods on the text once; returns detailed_results.json."""
     ids = json.loads(a.tokens.read_text(encoding="utf-8"))
     documents = folder / "documents.jsonl"
-    documents.write_text("".join(json.dumps({"id": f"repeat {i}", "ids": ids}) + "\n" for i in range(a.repeats)),
-                         encoding="utf-8")
+    documents.write_text(json.dumps({"id": "text", "ids": ids}) + "\n", encoding="utf-8")
     command = [str(kvlab), "compare", "--model", str(a.model), "--data_path", str(documents), "--tokens_field", "ids",
                "--dtype", a.dtype, "--threads", str(a.threads), "--token_nll", "--no_heatmaps", "--quiet",
                "--output_dir", str(folder), "--methods", *(m for m in methods.values() if m != "none")]
@@ -75,7 +74,12 @@ def main() -> None:
     folder = a.out / f"kvlab_{a.protocol}_{a.dtype}"
     folder.mkdir(exist_ok=True)
     watch = measure.Stopwatch(resource.RUSAGE_CHILDREN)
+    # One run a repeat: repeats in one run would be a batch, and share their products.
     results = compare(a.kvlab, a, methods, context, folder)
+    for _ in range(1, a.repeats):
+        again = compare(a.kvlab, a, methods, context, folder)
+        for method, more in zip(results["methods"], again["methods"], strict=True):
+            method["documents"] += more["documents"]
     _, _, other_cpus = watch.read()
     (a.out / "environment.json").write_text(json.dumps(results["environment"]), encoding="utf-8")
     print_rows(results, methods, a, context, other_cpus)
