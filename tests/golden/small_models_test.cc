@@ -45,7 +45,10 @@ TEST_P(TinyModelGolden, LogitsAndLosses) {
   EXPECT_LE(distance.most, 1e-3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Llamas, TinyModelGolden, ::testing::Values("tiny-llama-mha", "tiny-llama-3.1"),
+INSTANTIATE_TEST_SUITE_P(Architectures, TinyModelGolden,
+                         ::testing::Values("tiny-llama-mha", "tiny-llama-3.1", "tiny-mistral-swa",
+                                           "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox",
+                                           "tiny-gpt-neox-sequential"),
                          [](const auto& info) {
                            std::string name = info.param;  // GoogleTest takes letters and digits only
                            std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
