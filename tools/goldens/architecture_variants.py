@@ -59,7 +59,7 @@ VARIANTS = [
             note="The text is shorter than max_position_embeddings, where dynamic scaling does nothing."),
     Variant("llama-yarn", "llama", {**LLAMA, "rope_parameters": YARN}),
     Variant("llama-yarn-factor", "llama", {**LLAMA, "max_position_embeddings": 256, "rope_parameters": {
-        **YARN, "original_max_position_embeddings": 64, "attention_factor": 1.3, "beta_fast": 2.0, "beta_slow": 0.5}}),
+        **YARN, "original_max_position_embeddings": 64, "attention_factor": 1.3, "beta_fast": 2.0, "beta_slow": 0.3}}),
     Variant("llama-yarn-mscale", "llama", {**LLAMA, "rope_parameters": {**YARN, "mscale": 1.5, "mscale_all_dim": 0.5}}),
     Variant("llama-yarn-exact", "llama", {**LLAMA, "rope_parameters": {**YARN, "truncate": False}}, gguf=False,
             note="truncate=false: the ends of the ramp are not rounded to whole dimensions."),
