@@ -55,7 +55,7 @@ VARIANTS = [
     Variant("llama-dynamic", "llama", {**LLAMA, "max_position_embeddings": 32, "rope_parameters": {
         "rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}, whole_only=True, gguf=False, note=DYNAMIC_NOTE),
     Variant("llama-dynamic-short", "llama", {**LLAMA, "max_position_embeddings": 64, "rope_parameters": {
-        "rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}},
+        "rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}, gguf=False,
             note="The text is shorter than max_position_embeddings, where dynamic scaling does nothing."),
     Variant("llama-yarn", "llama", {**LLAMA, "rope_parameters": YARN}),
     Variant("llama-yarn-factor", "llama", {**LLAMA, "max_position_embeddings": 256, "rope_parameters": {
