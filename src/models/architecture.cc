@@ -124,8 +124,9 @@ Activation read_activation(const JsonSettings& json, const char* key) {
   if (name == "silu" || name == "swish") return Activation::kSilu;
   if (name == "gelu") return Activation::kGelu;
   if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::kGeluTanh;
-  throw json.bad(key,
-                 "silu, gelu, gelu_new, gelu_fast or gelu_pytorch_tanh: no other activation is supported");
+  if (name == "relu") return Activation::kRelu;
+  throw json.bad(
+      key, "silu, relu, gelu, gelu_new, gelu_fast or gelu_pytorch_tanh: no other activation is supported");
 }
 
 bool gguf_has_layer_tensor(const GgufFile& file, const char* name) {

@@ -166,7 +166,7 @@ TEST_F(HfConfig, RefusesBadValuesByName) {
       {"attention_bias", true,
        "8 of 28 tensors of architecture llama are missing: model.layers.0.self_attn.q_proj.bias [64]"},
       {"mlp_bias", true, "are missing: model.layers.0.mlp.gate_proj.bias [96]"},
-      {"hidden_act", "relu", "'hidden_act' is \"relu\" (expected silu, gelu"},
+      {"hidden_act", "sine", "'hidden_act' is \"sine\" (expected silu, relu, gelu"},
       {"quantization_config",
        {{"quant_method", "gptq"}},
        "'quantization_config' is an object (expected none"},
