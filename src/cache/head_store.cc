@@ -155,6 +155,7 @@ void HeadStore::remove(int32_t slot) {
 void HeadStore::remove(std::span<const int32_t> slots) {
   if (slots.empty()) return;
   store_positions();
+  writable_lists();  // while size() still counts all entries that a copy must hold
   for (const int32_t slot : slots) {
     KVLAB_CHECK(slot < size_);
     --size_;

@@ -61,15 +61,18 @@ std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
 
 }  // namespace
 
-std::shared_ptr<const Model> tiny_model() {
-  static const std::shared_ptr<const Model> model = [] {
-    if (const char* architecture = std::getenv("KVLAB_TEST_ARCHITECTURE"))
-      return load_model(tiny_files(architecture), {DType::kF32});
+std::shared_ptr<const Model> tiny_model(DType type) {
+  static std::map<DType, std::shared_ptr<const Model>> models;
+  std::shared_ptr<const Model>& model = models[type];
+  if (model) return model;
+  if (const char* architecture = std::getenv("KVLAB_TEST_ARCHITECTURE")) {
+    model = load_model(tiny_files(architecture), {type});
+  } else {
     TinyModelOptions options;
     options.layers = 3;
     const auto path = write_tiny_hf(options, folder().path() / "model");
-    return load_model(open_model(path.string()), {DType::kF32});
-  }();
+    model = load_model(open_model(path.string()), {type});
+  }
   return model;
 }
 

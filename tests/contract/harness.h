@@ -23,7 +23,7 @@ class OneThread : public ::testing::Test {
 
 // A random grouped-query llama of 3 layers, 4 query heads, 2 KV heads of size 16; loaded once, f32. With
 // KVLAB_TEST_ARCHITECTURE set, a model of that architecture (support/tiny_architectures.h).
-std::shared_ptr<const Model> tiny_model();
+std::shared_ptr<const Model> tiny_model(DType type = DType::kF32);
 ModelShape tiny_shape();
 std::vector<int32_t> random_tokens(int count, uint64_t seed);
 

@@ -5,7 +5,6 @@
 
 #include "contract/harness.h"
 #include "engine/scoring.h"
-#include "support/tiny_model.h"
 
 namespace kvlab {
 namespace {
@@ -19,17 +18,6 @@ using testing::ThreadCount;
 using testing::tiny_model;
 using testing::tiny_shape;
 using testing::two_phase_recipes;
-
-// The harness's model in bf16; its shape is that of tiny_model().
-std::shared_ptr<const Model> bf16_model() {
-  static const testing::TempFolder folder;
-  static const std::shared_ptr<const Model> model = [] {
-    testing::TinyModelOptions options;
-    options.layers = 3;
-    return load_model(open_model(write_tiny_hf(options, folder.path()).string()), {.type = DType::kBF16});
-  }();
-  return model;
-}
 
 // All that can be told of a run.
 struct Told {
@@ -131,7 +119,7 @@ const std::vector<std::string> kOfEachKind = {"none",
 TEST(Threads, HaveNoSayInBf16) {
   expect_no_say(tiny_model(), kOfEachKind, DType::kBF16);
   if (!cpu_has_bf16_dot()) GTEST_SKIP() << "this processor has no bf16 products; the cache alone was bf16";
-  expect_no_say(bf16_model(), kOfEachKind, DType::kBF16);
+  expect_no_say(tiny_model(DType::kBF16), kOfEachKind, DType::kBF16);
 }
 
 // Several sessions in one pipeline: who takes which piece when is chance, and does not matter.

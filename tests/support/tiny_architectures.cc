@@ -62,8 +62,7 @@ void set_gpt_neox(ModelConfig& c) {
   c.norm = NormKind::kLayer;
   c.activation = Activation::kGelu;
   c.qkv_bias = c.output_bias = c.mlp_bias = c.parallel_residual = true;
-  c.query_heads = c.kv_heads;
-  c.head_dim = 32;
+  c.query_heads = c.kv_heads;  // fewer dimensions than the residual: nothing asks for as many
   c.rotary.dims = 8;
 }
 
@@ -72,7 +71,7 @@ void set_gemma3(ModelConfig& c) {
   c.unit_offset = c.tied_embeddings = true;
   c.embedding_scale = 8;
   c.query_scale = 1 / std::sqrt(24.0);
-  c.windows = {20, 20, 0};
+  c.windows = {60, 60, 0};
   c.window_rotary = c.rotary;
   c.rotary.kind = RotarySettings::Kind::kLinear;
   c.rotary.factor = 8;
@@ -94,8 +93,8 @@ ModelFiles tiny_files(const std::string& name) {
   c.context = 512;
   c.rotary.dims = c.head_dim;
   c.qkv_bias = name == "qwen2";
-  if (name == "mistral") c.windows = {20, 20, 20};
-  if (name == "phi3") c.windows = {37, 37, 37};
+  if (name == "mistral") c.windows = {60, 60, 60};
+  if (name == "phi3") c.windows = {90, 90, 90};
   if (name == "gpt_neox") set_gpt_neox(c);
   if (name == "gemma3_text") set_gemma3(c);
   const DecoderTensors tensors = find_architecture(name, c.name).tensors(c);
