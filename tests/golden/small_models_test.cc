@@ -3,49 +3,33 @@
 
 #include "engine/scoring.h"
 #include "golden/golden_support.h"
+#include "golden/logits_golden.h"
 
 namespace kvlab {
 namespace {
 
 using namespace kvlab::testing;  // NOLINT(google-build-using-namespace): this folder's own helpers
 
-std::vector<float> logits_of(const Model& model, const float* hidden) {
-  std::vector<float> logits(model.head().vocab());
-  Buffer<float> slab(OutputHead::kRows * OutputHead::kSlab);
-  GemmScratch scratch;
-  for (int s = 0; s < model.head().slabs(); ++s) {
-    model.head().logits(s, hidden, 1, slab.data(), scratch);
-    std::copy_n(slab.data(), model.head().slab_size(s), logits.begin() + model.head().slab_first(s));
-  }
-  return logits;
-}
-
 class TinyModelGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(TinyModelGolden, LogitsAndLosses) {
   const std::string folder = shared_path(std::string("models/") + GetParam());
   KVLAB_NEED_FILE(folder);
+  const std::string missing = missing_architecture(read_json(folder + "/config.json").at("model_type"));
+  if (!missing.empty()) GTEST_SKIP() << missing;
   const OneThread one_thread;
   const auto golden = read_json(folder + "/golden.json");
-  const auto ids = golden.at("ids").get<std::vector<int32_t>>();
   const auto model = open_and_load(folder, DType::kF32);
-  Session session(model, make_method(no_compression(), shape_of(model->config())), {});
-  const HiddenStates states = session.extend(ids);
-  for (const auto& [position, expected] : golden.at("logits").items()) {
-    const std::vector<float> logits = logits_of(*model, states.row(std::stol(position)));
-    ASSERT_EQ(logits.size(), expected.size());
-    for (size_t i = 0; i < logits.size(); ++i) {
-      ASSERT_NEAR(logits[i], expected[i].get<double>(), 1e-3)
-          << "token " << i << " after position " << position;
-    }
+  for (const int piece : {0, 1, 20}) {
+    SCOPED_TRACE("extends of " + std::to_string(piece) + " (0: all)");
+    expect_logits_golden(model, golden, piece);
   }
-  const auto nll = token_losses(*model, states, std::span(ids).subspan(1));
-  const LossDistance distance = loss_distance(nll, golden.at("nll"));
-  EXPECT_EQ(nll.size(), golden.at("nll").size());
-  EXPECT_LE(distance.most, 1e-3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Llamas, TinyModelGolden, ::testing::Values("tiny-llama-mha", "tiny-llama-3.1"),
+INSTANTIATE_TEST_SUITE_P(Models, TinyModelGolden,
+                         ::testing::Values("tiny-llama-mha", "tiny-llama-3.1", "tiny-mistral-swa",
+                                           "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox",
+                                           "tiny-gpt-neox-sequential"),
                          [](const auto& info) {
                            std::string name = info.param;  // GoogleTest takes letters and digits only
                            std::erase_if(name, [](char c) { return c == '-' || c == '.'; });
