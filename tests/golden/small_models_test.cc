@@ -1,5 +1,6 @@
 // Small models against transformers: random weights by logit, and a trained one by the story that it tells.
 #include <cmath>
+#include <cstdlib>
 
 #include "engine/scoring.h"
 #include "golden/golden_support.h"
@@ -12,18 +13,33 @@ using namespace kvlab::testing;  // NOLINT(google-build-using-namespace): this f
 
 class TinyModelGolden : public ::testing::TestWithParam<const char*> {};
 
+void check_tiny_model(const std::string& path, const nlohmann::json& golden) {
+  const OneThread one_thread;
+  const auto model = open_and_load(path, DType::kF32);
+  for (const int piece : {0, 1, 20}) {
+    SCOPED_TRACE("extends of " + std::to_string(piece) + " (0: all)");
+    expect_logits_golden(model, golden, piece);
+  }
+}
+
 TEST_P(TinyModelGolden, LogitsAndLosses) {
   const std::string folder = shared_path(std::string("models/") + GetParam());
   KVLAB_NEED_FILE(folder);
   const std::string missing = missing_architecture(read_json(folder + "/config.json").at("model_type"));
   if (!missing.empty()) GTEST_SKIP() << missing;
-  const OneThread one_thread;
-  const auto golden = read_json(folder + "/golden.json");
-  const auto model = open_and_load(folder, DType::kF32);
-  for (const int piece : {0, 1, 20}) {
-    SCOPED_TRACE("extends of " + std::to_string(piece) + " (0: all)");
-    expect_logits_golden(model, golden, piece);
-  }
+  check_tiny_model(folder, read_json(folder + "/golden.json"));
+}
+
+// Files of tools/goldens/convert_gguf.py; tools/goldens/check_gguf.sh makes them and runs this.
+TEST_P(TinyModelGolden, ConvertedGgufFile) {
+  const std::string folder = shared_path(std::string("models/") + GetParam());
+  KVLAB_NEED_FILE(folder);
+  const char* converted = std::getenv("KVLAB_GOLDEN_GGUF_DIR");
+  if (converted == nullptr)
+    GTEST_SKIP() << "needs KVLAB_GOLDEN_GGUF_DIR (tools/goldens/check_gguf.sh sets it)";
+  const std::string missing = missing_architecture(read_json(folder + "/config.json").at("model_type"));
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  check_tiny_model(std::string(converted) + "/" + GetParam() + ".gguf", read_json(folder + "/golden.json"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TinyModelGolden,
