@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "format/weights.h"
+#include "models/config.h"
 #include "tokenizer/tokenizer.h"
 
 namespace kvlab::fuzz {

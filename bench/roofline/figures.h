@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "format/weights.h"
+#include "models/config.h"
 
 namespace kvlab::roofline {
 

@@ -1,5 +1,6 @@
 // GGUF files: every getter on every key, then the model with its tensors.
 #include "format/gguf.h"
+#include "models/readers.h"
 
 #include "fuzz/support.h"
 #include "fuzz/targets.h"

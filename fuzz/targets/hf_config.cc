@@ -4,6 +4,7 @@
 #include "format/safetensors.h"
 #include "fuzz/support.h"
 #include "fuzz/targets.h"
+#include "models/readers.h"
 
 namespace kvlab::fuzz {
 

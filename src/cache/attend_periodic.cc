@@ -1,5 +1,5 @@
 // Attention for scorers that score all live entries anew whenever the budget acts. Between two actions
-// nothing goes, so the blocked kernel runs from action to action.
+// nothing goes but what leaves a layer's own window, so the blocked kernel runs from action to action.
 #include <algorithm>
 #include <numeric>
 
@@ -38,7 +38,7 @@ void KvCache::score_in_order(int layer, int head, int64_t n, AttendScratch& scra
 }
 
 void KvCache::act_on_head(int layer, int head, int64_t n, AttendScratch& scratch) {
-  const Policy policy = acting().spec.policy.of_head(layer, head);
+  const Policy policy = acting().policy_of(layer, head);
   if (policy.neutral() || (!policy.threshold() && entries(layer, head).size() <= policy.limit_at(n))) return;
   score_in_order(layer, head, n, scratch);
   changes_[index(layer, head)].counts += act_once(policy, n, scratch.positions, scratch.scores, scratch.gone);
@@ -55,11 +55,13 @@ void KvCache::attend_by_periods(const LayerBlock& piece, int head, AttendScratch
       end = std::min<int64_t>(end, row + policy.every - (piece.first + row) % policy.every);
     const int rows = static_cast<int>(end) - row;
     append_rows(piece, head, row, rows);
-    entries(piece.layer, head).entry_pages(nullptr, scratch.pages);
+    const bool some_go = limit_to_window(piece.layer, head, piece.first + row + rows, scratch);
+    entries(piece.layer, head).entry_pages(some_go ? scratch.evict_at.data() : nullptr, scratch.pages);
     page_attention(query_block(piece, method_->shape, head, row, rows), scratch.pages, options_.type,
                    scratch.kernel);
     remember_queries(piece, head, row, rows);
     row += rows;
+    if (some_go) remove_dead(piece.layer, head, piece.first + row, scratch);
     if (policy.acts(piece.first + row)) act_on_head(piece.layer, head, piece.first + row, scratch);
   }
 }

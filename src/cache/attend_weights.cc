@@ -55,11 +55,12 @@ void KvCache::act_on_chain(const LayerBlock& piece, int first_head, int64_t n, c
 
 void KvCache::attend_by_weights(const LayerBlock& piece, int chain, AttendScratch& scratch) {
   const int first_head = chain * chain_heads_;
-  const Policy policy = acting().spec.policy.of_head(piece.layer, first_head);
+  const Policy policy = acting().policy_of(piece.layer, first_head);
   const bool acts = acting().weights() && !policy.neutral();
   for (int r = 0; r < piece.rows; ++r) {
     attend_row(piece, first_head, r, scratch);
     const int64_t n = piece.first + r + 1;
+    for (int h = 0; h < chain_heads_; ++h) expire(piece.layer, first_head + h, n);
     if (acts && policy.acts(n)) act_on_chain(piece, first_head, n, policy, scratch);
   }
   if (!rotary_) return;

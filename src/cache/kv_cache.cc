@@ -67,7 +67,11 @@ void KvCache::begin(int64_t rows, int pieces) {
   const bool periodic = std::any_of(stages_.begin(), stages_.end(),
                                     [](const Stage& stage) { return stage.method->periodic(); });
   if (periodic) {
-    rotary_ = std::make_shared<const RotaryTable>(shape.rotary_frequencies, first_, static_cast<int>(rows));
+    const auto table = [&](const RotaryFrequencies& frequencies) {
+      return std::make_shared<const RotaryTable>(frequencies, first_, static_cast<int>(rows));
+    };
+    rotary_ = table(shape.rotary);
+    window_rotary_ = shape.window_rotary.pairs() > 0 ? table(shape.window_rotary) : rotary_;
   }
 }
 
@@ -119,17 +123,16 @@ void KvCache::evict(int layer, int head, std::span<const int32_t> slots, int64_t
 }
 
 void KvCache::end() {
-  evicted_at_.resize(tokens_ + 1);
+  evicted_at_.resize(std::max<size_t>(evicted_at_.size(), tokens_ + 1));
   int64_t peak = 0;
   for (size_t i = 0; i < changes_.size(); ++i) {
     HeadChanges& changes = changes_[i];
     if (options_.record_lifetimes) record_.evict_at[i].resize(tokens_, kNever);
+    const int64_t window = method_->shape.window(static_cast<int>(i / method_->shape.kv_heads));
     for (const Eviction& gone : changes.evictions) {
-      ++evicted_at_[gone.n];
       if (options_.record_lifetimes) record_.evict_at[i][gone.position] = gone.n;
+      count_missing(gone, window);
     }
-    // With imposed evictions nobody decides, so nobody else counts.
-    if (options_.imposed) counts_.evictions += static_cast<int64_t>(changes.evictions.size());
     counts_ += changes.counts;
     stores_[i].trim();
     peak += std::max(changes.peak_bytes, stores_[i].allocated());
@@ -140,6 +143,18 @@ void KvCache::end() {
     for (const auto& memory : stage.memories) peak += memory ? memory->bytes() : 0;
   }
   peak_bytes_ = std::max(peak_bytes_, peak);
+}
+
+// What leaves a layer's own window is nobody's eviction, and what was evicted is missed no longer than that.
+void KvCache::count_missing(const Eviction& gone, int64_t window) {
+  const int64_t hidden_at = gone.position + window;
+  if (window > 0 && gone.n >= hidden_at) return;
+  ++evicted_at_[gone.n];
+  // With imposed evictions nobody decides, so nobody else counts.
+  if (options_.imposed) ++counts_.evictions;
+  if (window == 0) return;
+  evicted_at_.resize(std::max<size_t>(evicted_at_.size(), hidden_at + 1));
+  --evicted_at_[hidden_at];
 }
 
 CacheBytes KvCache::bytes() const {

@@ -66,7 +66,6 @@ class LayerTap {
 };
 
 class QueryMemory;
-struct RotaryTable;
 struct AttendScratch;
 
 class KvCache {
@@ -116,8 +115,9 @@ class KvCache {
   int64_t peak_bytes() const { return peak_bytes_; }
   int64_t live_entries() const;
   EvictionCounts evictions() const { return counts_; }
-  // evicted_at()[n]: entries of all layers and heads that query n is the first not to see; size tokens() + 1
-  // at most.
+  // evicted_at()[n]: entries of all layers and heads that query n is the first not to see because of the
+  // method, less those among them that a layer's own sliding window would hide from query n on. Sums up to
+  // what a query misses. Size tokens() + 1, or more under windows.
   const std::vector<int64_t>& evicted_at() const { return evicted_at_; }
   const LifetimeRecord& lifetimes() const { return record_; }
 
@@ -146,6 +146,7 @@ class KvCache {
   }
   HeadStore& entries(int layer, int head) { return stores_[index(layer, head)]; }
 
+  void count_missing(const Eviction& gone, int64_t window);
   void add_stage(const Method& method);
   void choose_path();
   // The method whose budget is in force.
@@ -170,6 +171,14 @@ class KvCache {
   void attend_by_lifetimes(const LayerBlock& piece, int head, AttendScratch& scratch);
   // Lifetimes of a head's entries, the piece's included; false when all stay.
   bool plan(const LayerBlock& piece, int head, AttendScratch& scratch);
+  // The same for what the method evicts, whatever the layer's own window.
+  bool plan_evictions(const LayerBlock& piece, int head, AttendScratch& scratch);
+  // Lifetimes under the layer's own window alone, for queries before `end`; false when it lets all stay.
+  bool limit_to_window(int layer, int head, int64_t end, AttendScratch& scratch);
+  // Removes entries that query `end` does not see, by the lifetimes in `scratch`.
+  void remove_dead(int layer, int head, int64_t end, AttendScratch& scratch);
+  // Removes the entry that leaves the layer's own window with the n-th token.
+  void expire(int layer, int head, int64_t n);
   void attend_by_weights(const LayerBlock& piece, int chain, AttendScratch& scratch);
   void attend_row(const LayerBlock& piece, int first_head, int row, AttendScratch& scratch);
   void observe(const LayerBlock& piece, int first_head, int h, const float* weights, int64_t stride);
@@ -198,7 +207,8 @@ class KvCache {
   int64_t first_ = 0;
   std::vector<PieceScores> piece_scores_;
   std::vector<HeadChanges> changes_;  // [layer][head]
-  std::shared_ptr<const RotaryTable> rotary_;
+  // Of the extend in work, for periodic scorers: layers without and with rotary positions of their own.
+  std::shared_ptr<const RotaryTable> rotary_, window_rotary_;
   EvictionCounts counts_;
   std::vector<int64_t> evicted_at_;
   LifetimeRecord record_;

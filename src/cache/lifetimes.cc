@@ -57,7 +57,7 @@ EvictionCounts plan_threshold(const Policy& policy, const Actions& actions, std:
                               const LifetimeScratch& scratch) {
   EvictionCounts counts;
   const auto judge = [&](const Candidate& c, int64_t n) {
-    if (!(c.score < policy.value)) return;
+    if (!(c.score < policy.value) || policy.expired(c.position, n)) return;
     evict_at[c.slot] = static_cast<int32_t>(n);
     ++counts.evictions;
   };
@@ -79,11 +79,30 @@ int64_t most_evictions(const Policy& policy, int64_t old_count, int64_t first_ne
   return most;
 }
 
+// Entries that leave the policy's reach until the last action, in order of position.
+void collect_expiring(const Policy& policy, const HeadEntries& entries, const Actions& actions,
+                      std::vector<Candidate>& expiring) {
+  expiring.clear();
+  if (policy.reach == Policy::kNoReach) return;
+  const auto size = static_cast<int32_t>(entries.positions.size());
+  for (int32_t slot = 0; slot < size; ++slot) {
+    const int32_t position = entries.positions[slot];
+    if (policy.expired(position, actions.last)) expiring.push_back({0, position, slot});
+  }
+  std::sort(expiring.begin(), expiring.end(),
+            [](const Candidate& a, const Candidate& b) { return a.position < b.position; });
+}
+
 EvictionCounts plan_limit(const Policy& policy, const HeadEntries& entries, const Actions& actions,
                           std::span<int32_t> evict_at, LifetimeScratch& scratch) {
   EvictionCounts counts;
-  const int64_t most = most_evictions(policy, entries.old_count, entries.first_new, actions);
   std::vector<Candidate>& heap = scratch.open;
+  const std::vector<Candidate>& expiring = scratch.expiring;
+  collect_expiring(policy, entries, actions, scratch.expiring);
+  // Expiring entries may be on top of the heap, so then all of it is needed.
+  const int64_t most = expiring.empty()
+                           ? most_evictions(policy, entries.old_count, entries.first_new, actions)
+                           : static_cast<int64_t>(heap.size());
   // Of the entries outside the window only the `most` first can go: the others need not be sorted.
   int64_t safe = 0;
   if (static_cast<int64_t>(heap.size()) > most) {
@@ -93,21 +112,31 @@ EvictionCounts plan_limit(const Policy& policy, const HeadEntries& entries, cons
   }
   std::make_heap(heap.begin(), heap.end(), goes_later);
   int64_t live = entries.old_count, appended = 0;
-  size_t next = 0;
+  size_t next = 0, next_expiring = 0;
   for (int64_t n = actions.first; n <= actions.last; n += actions.every) {
     live += n - entries.first_new - appended;
     appended = n - entries.first_new;
+    for (; next_expiring < expiring.size() && policy.expired(expiring[next_expiring].position, n);
+         ++next_expiring) {
+      int32_t& gone_at = evict_at[expiring[next_expiring].slot];
+      if (gone_at != kNever) continue;
+      gone_at = static_cast<int32_t>(expiring[next_expiring].position + policy.reach);
+      --live;
+    }
     const int64_t start = window_start(policy, n), limit = policy.limit_at(n);
     for (; next < scratch.leaving.size() && scratch.leaving[next].position < start; ++next) {
       heap.push_back(scratch.leaving[next]);
       std::push_heap(heap.begin(), heap.end(), goes_later);
     }
     const int64_t before = counts.evictions;
-    for (; live > limit && !heap.empty(); --live) {
+    while (live > limit && !heap.empty()) {
       std::pop_heap(heap.begin(), heap.end(), goes_later);
-      evict_at[heap.back().slot] = static_cast<int32_t>(n);
+      int32_t& gone_at = evict_at[heap.back().slot];
       heap.pop_back();
+      if (gone_at != kNever) continue;  // out of reach already
+      gone_at = static_cast<int32_t>(n);
       ++counts.evictions;
+      --live;
     }
     if (heap.empty() && safe == 0) counts.forced += counts.evictions - before;
   }

@@ -35,14 +35,15 @@ struct LifetimeScratch {
     int32_t position;
     int32_t slot;
   };
-  std::vector<Candidate> open, leaving;
+  std::vector<Candidate> open, leaving, expiring;
 };
 
 // Whether anything can go while `rows` tokens are appended to old_count entries.
 bool may_evict(const Policy& policy, int64_t old_count, int64_t first_new, int64_t rows);
 
 // Plans which entries the policy evicts while the block's tokens are appended one by one: evict_at[slot]
-// becomes the query from which on an entry is not seen, kNever for survivors. O(entries + evictions log).
+// becomes the query from which on an entry is not seen, kNever for survivors. Entries that leave the policy's
+// reach meanwhile are given that query and are no evictions. O(entries + evictions log).
 // Ties: the lower position goes first.
 EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, std::span<int32_t> evict_at,
                               LifetimeScratch& scratch);

@@ -62,6 +62,12 @@ void check_phases(const Method& method) {
 
 }  // namespace
 
+Policy Method::policy_of(int layer, int head) const {
+  Policy policy = spec.policy.of_head(layer, head);
+  if (shape.window(layer) > 0) policy.reach = shape.window(layer);
+  return policy;
+}
+
 const FixedScorer* Method::fixed() const {
   return scorer && spec.scorer->kind == ScorerKind::kFixed ? static_cast<const FixedScorer*>(scorer.get())
                                                            : nullptr;

@@ -17,6 +17,8 @@ struct Method {
   // watch from the first token on.
   std::shared_ptr<const Method> context;
 
+  // The policy of one KV head, within the reach of its layer.
+  Policy policy_of(int layer, int head) const;
   // The scorer as its kind, or null.
   const FixedScorer* fixed() const;
   const WeightsScorer* weights() const;

@@ -25,6 +25,7 @@ struct PlanView {
   int64_t q_stride = 0;
   const float* k = nullptr;  // [n][head_dim]
   const float* v = nullptr;  // [n][head_dim]
+  int64_t window = 0;        // a query sees the newest so many tokens; 0: all
 };
 
 class PlannedScorer : public Scorer {

@@ -15,7 +15,7 @@ int64_t window_under(const Policy& policy, double value, int64_t n) {
   if (policy.rule == WindowRule::kNone) return 0;
   const int64_t usual = policy.rule == WindowRule::kHalf ? 512 : 128;
   if (!policy.budget || !policy.budget->counts_window) return usual;
-  const int64_t half = policy.budget->limit(value, n, 0) / 2;
+  const int64_t half = policy.budget->limit(value, std::min(n, policy.reach), 0) / 2;
   return policy.rule == WindowRule::kHalf ? half : std::min<int64_t>(128, half);
 }
 
@@ -66,13 +66,14 @@ std::optional<int64_t> Policy::common_window_at(int64_t n) const {
 }
 
 int64_t Policy::protected_at(int64_t n) const {
-  const int64_t window_start = std::max<int64_t>(0, n - window_at(n));
-  return std::min(sinks, window_start) + (n - window_start);
+  const int64_t begin = std::max<int64_t>(0, n - reach);
+  const int64_t window_start = std::max(begin, n - window_at(n));
+  return std::max<int64_t>(0, std::min(sinks, window_start) - begin) + (n - window_start);
 }
 
 int64_t Policy::limit_at(int64_t n) const {
   KVLAB_CHECK(budget && !budget->threshold && !table);
-  return budget->limit(value, n, protected_at(n));
+  return budget->limit(value, std::min(n, reach), protected_at(n));
 }
 
 }  // namespace kvlab

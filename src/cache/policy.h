@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 
@@ -22,6 +23,10 @@ struct Policy {
   int64_t every = 1;        // tokens between actions
   bool at_context = false;  // acts once, at the end of the context
   bool by_plan = false;     // what goes is written down beforehand: no budget, no protection
+  // Tokens that a layer's own sliding window lets a query see: entries beyond them are gone without any
+  // budget, and budgets reckon with those within.
+  int64_t reach = kNoReach;
+  static constexpr int64_t kNoReach = std::numeric_limits<int64_t>::max();
 
   bool threshold() const { return budget && budget->threshold; }
   // True when no entry can ever go.
@@ -34,10 +39,13 @@ struct Policy {
   int64_t window_at(int64_t n) const;
   // The same where all heads protect as many; nothing where they differ, or nothing is protected by rule.
   std::optional<int64_t> common_window_at(int64_t n) const;
-  // Tokens protected after n tokens: the first `sinks` and the newest window_at(n).
+  // Tokens protected after n tokens: the first `sinks` and the newest window_at(n), as far as they are in
+  // reach.
   int64_t protected_at(int64_t n) const;
   // Entries of a KV head that may stay live after n tokens (budgets other than threshold; no table).
   int64_t limit_at(int64_t n) const;
+  // Whether the entry at `position` is out of a layer's reach after n tokens.
+  bool expired(int64_t position, int64_t n) const { return n - position >= reach; }
   bool is_protected(int64_t position, int64_t n) const {
     return position < sinks || position >= n - window_at(n);
   }

@@ -7,6 +7,7 @@
 // A scorer is one file of src/methods/scorers that defines `const ScorerInfo kScorerInfo_<file name>`.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,13 +16,24 @@
 #include <vector>
 
 #include "base/fields.h"
+#include "kernels/rotary_table.h"
 
 namespace kvlab {
 
 // The sizes of the model that a cache and its scorers need.
 struct ModelShape {
   int layers = 0, hidden = 0, query_heads = 0, kv_heads = 0, head_dim = 0;
-  std::vector<double> rotary_frequencies = {};  // inverse, of the rotated pairs
+  RotaryFrequencies rotary = {};
+  // Per layer: a query sees the newest so many tokens, itself included; 0: all. Empty: all, in every layer.
+  std::vector<int64_t> windows = {};
+  RotaryFrequencies window_rotary = {};  // of layers with a window, where they have their own
+
+  int64_t window(int layer) const { return windows.empty() ? 0 : windows[layer]; }
+  const RotaryFrequencies& rotary_of(int layer) const {
+    return window(layer) > 0 && window_rotary.pairs() > 0 ? window_rotary : rotary;
+  }
+  // Tokens whose entries a layer can hold after n tokens.
+  int64_t reach(int layer, int64_t n) const { return window(layer) > 0 ? std::min(window(layer), n) : n; }
   int group() const { return query_heads / kv_heads; }
 };
 

@@ -10,7 +10,7 @@
 
 #include "base/progress.h"
 #include "engine/session.h"
-#include "format/weights.h"
+#include "models/config.h"
 #include "models/model.h"
 #include "tokenizer/tokenizer.h"
 

@@ -39,13 +39,14 @@ class Planner : public LayerTap {
     const ModelShape& shape = method_.shape;
     parallel_tasks(shape.kv_heads, [&](int head, int) {
       PlanView view{layer, head, document_, tokens_, context_, shape.group(), shape.head_dim};
+      view.window = shape.window(layer);
       if (seen) {
         view.q = seen->q.data() + int64_t{1} * head * shape.group() * shape.head_dim;
         view.q_stride = int64_t{1} * shape.query_heads * shape.head_dim;
         view.k = seen->k[head].data();
         view.v = seen->v[head].data();
       }
-      method_.planned()->plan(view, method_.spec.policy.of_head(layer, head),
+      method_.planned()->plan(view, method_.policy_of(layer, head),
                               record_.evict_at[static_cast<size_t>(layer) * shape.kv_heads + head]);
     });
   }

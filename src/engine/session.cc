@@ -40,12 +40,16 @@ std::vector<int> piece_counts(std::span<const Segment> segments) {
 }  // namespace
 
 ModelShape shape_of(const ModelConfig& c) {
-  return {c.layers, c.hidden, c.query_heads, c.kv_heads, c.head_dim, rotary_frequencies(c.rotary)};
+  ModelShape shape{c.layers, c.hidden, c.query_heads, c.kv_heads, c.head_dim, rotary_frequencies(c.rotary)};
+  shape.windows = c.windows;
+  if (c.window_rotary) shape.window_rotary = rotary_frequencies(*c.window_rotary);
+  return shape;
 }
 
 int64_t dense_cache_bytes(const ModelShape& shape, int64_t tokens, DType type) {
-  return int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim * tokens *
-         static_cast<int64_t>(element_size(type));
+  int64_t entries = 0;
+  for (int layer = 0; layer < shape.layers; ++layer) entries += shape.reach(layer, tokens);
+  return int64_t{2} * shape.kv_heads * shape.head_dim * entries * static_cast<int64_t>(element_size(type));
 }
 
 Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method,

@@ -8,7 +8,7 @@
 
 #include "cache/method.h"
 #include "evals/token_documents.h"
-#include "format/weights.h"
+#include "models/config.h"
 #include "tensor/dtype.h"
 
 namespace kvlab {

@@ -145,10 +145,17 @@ void count_entries(const Session& session, const RunOptions& options, DocumentRu
   result.outside_effective_window = count_outside_own(run, spec.policy, n, options.common_window);
 }
 
+// Entries of all layers and heads that a query at the end of n tokens sees without compression.
+int64_t dense_entries(const ModelShape& shape, int64_t n) {
+  if (shape.windows.empty()) return int64_t{1} * shape.layers * shape.kv_heads * n;
+  int64_t entries = 0;
+  for (int layer = 0; layer < shape.layers; ++layer) entries += shape.kv_heads * shape.reach(layer, n);
+  return entries;
+}
+
 // What the scored queries saw: query i misses every entry evicted at or before i.
 void count_seen(const KvCache& cache, DocumentRun& run) {
   const ModelShape& shape = cache.method().shape;
-  const int64_t heads = int64_t{1} * shape.layers * shape.kv_heads;
   const auto entry_bytes =
       static_cast<double>(2 * shape.head_dim * static_cast<int64_t>(element_size(cache.options().type)));
   int64_t evicted = 0;
@@ -157,7 +164,7 @@ void count_seen(const KvCache& cache, DocumentRun& run) {
     for (; next <= query && next < static_cast<int64_t>(cache.evicted_at().size()); ++next) {
       evicted += cache.evicted_at()[next];
     }
-    const int64_t dense = heads * (query + 1);
+    const int64_t dense = dense_entries(shape, query + 1);
     run.result.seen_dense += static_cast<double>(dense);
     run.result.seen_visible += static_cast<double>(dense - evicted);
     run.result.kv_bytes_seen_sum += static_cast<double>(dense - evicted) * entry_bytes;

@@ -54,12 +54,13 @@ class AttentionSums {
     const int d = shape_.head_dim;
     std::vector<float> weights(static_cast<size_t>(block.first + block.rows));
     for (int r = 0; r < block.rows; ++r) {
-      const int64_t seen = block.first + r + 1;
-      dots(block.q + r * block.q_stride + int64_t{1} * head * d, keys_[head / shape_.group()].data(), seen, d,
-           weights.data());
+      const int64_t first = block.first + r + 1 - shape_.reach(block.layer, block.first + r + 1);
+      const int64_t seen = block.first + r + 1 - first;
+      dots(block.q + r * block.q_stride + int64_t{1} * head * d,
+           keys_[head / shape_.group()].data() + first * d, seen, d, weights.data());
       for (int64_t j = 0; j < seen; ++j) weights[j] *= attention_scale(d);
       masked_softmax(weights.data(), seen);
-      for (int64_t j = 0; j < seen; ++j) sums_[head][j] += weights[j];
+      for (int64_t j = 0; j < seen; ++j) sums_[head][first + j] += weights[j];
     }
   }
 

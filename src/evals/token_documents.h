@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "evals/documents.h"
-#include "format/weights.h"
+#include "models/config.h"
 #include "tokenizer/tokenizer.h"
 
 namespace kvlab {

@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "base/error.h"
-#include "format/model_check.h"
 #include "format/safetensors.h"
+#include "format/weights.h"
 
 namespace kvlab {
 

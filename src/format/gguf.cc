@@ -92,6 +92,7 @@ class MappedGguf final : public GgufFile {
   }
 
   const std::string& path() const override { return file_.path(); }
+  void release() const override { file_.release(); }
 
   std::optional<std::string> text(const std::string& key) const override {
     const int64_t id = gguf_find_key(context_.get(), key.c_str());

@@ -29,6 +29,8 @@ class GgufFile {
   virtual std::optional<std::vector<std::string>> texts(const std::string& key) const = 0;
   virtual std::optional<std::vector<int64_t>> integers(const std::string& key) const = 0;
 
+  virtual void release() const = 0;  // see MappedFile
+
   virtual std::vector<std::string> tensor_names() const = 0;  // as in the file
   virtual bool has_tensor(const std::string& name) const = 0;
   virtual std::vector<int64_t> tensor_shape(const std::string& name) const = 0;  // slowest first
@@ -38,8 +40,5 @@ class GgufFile {
   virtual void read_blocks(const std::string& name, int64_t first, int64_t count,
                            std::span<std::byte> out) const = 0;
 };
-
-// The model in an opened GGUF file.
-ModelFiles open_gguf_model(const std::string& path);
 
 }  // namespace kvlab

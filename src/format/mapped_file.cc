@@ -52,6 +52,11 @@ MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
   data_ = static_cast<const std::byte*>(address);
 }
 
+void MappedFile::release() const {
+  // Refused at worst: then the pages stay.
+  madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (data_) munmap(const_cast<std::byte*>(data_), size_);
 }

@@ -20,6 +20,8 @@ class MappedFile {
   const std::string& path() const { return path_; }
   const std::byte* data() const { return data_; }
   size_t size() const { return size_; }  // bytes, at least 1
+  // Gives back the memory of pages that were read; they are read from the file again when touched.
+  void release() const;
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
 
  private:

@@ -13,7 +13,6 @@
 #include "base/error.h"
 #include "format/json_reader.h"
 #include "format/mapped_file.h"
-#include "format/model_check.h"
 #include "tensor/dtype.h"
 
 namespace kvlab {
@@ -175,6 +174,9 @@ class SafetensorsWeights final : public Weights {
   bool has(const std::string& name) const override { return tensors_.count(name) != 0; }
   std::vector<int64_t> shape(const std::string& name) const override { return at(name).shape; }
   std::string type(const std::string& name) const override { return at(name).type->name; }
+  void release() const override {
+    for (const auto& file : files_) file->release();
+  }
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
     for (const auto& [name, tensor] : tensors_) names.push_back(name);

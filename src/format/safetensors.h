@@ -66,7 +66,4 @@ class SafetensorsWriter {
   std::map<std::string, Place> places_;
 };
 
-// The model in a Hugging Face folder: config.json (old and new rotary spellings) and safetensors.
-ModelFiles open_hf_model(const std::string& folder);
-
 }  // namespace kvlab

@@ -76,6 +76,28 @@ void RmsNorm(const float* x, const float* weight, float eps, int count, float* o
   }
 }
 
+// Mean first, then the squares of what is left: the difference of two large sums would lose digits.
+void LayerNorm(const float* x, const float* weight, const float* bias, float eps, int count, float* out) {
+  const DF d;
+  const size_t n = static_cast<size_t>(count), lanes = hn::Lanes(d);
+  VF total = hn::Zero(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) total = hn::Add(total, hn::LoadU(d, x + i));
+  float sum = hn::GetLane(hn::SumOfLanes(d, total));
+  for (; i < n; ++i) sum += x[i];
+  const float mean = sum / static_cast<float>(n);
+  const VF middle = hn::Set(d, mean);
+  for (i = 0; i + lanes <= n; i += lanes) hn::StoreU(hn::Sub(hn::LoadU(d, x + i), middle), d, out + i);
+  for (; i < n; ++i) out[i] = x[i] - mean;
+  const float scale = 1.0f / std::sqrt(SumOfSquares(out, n) / static_cast<float>(n) + eps);
+  const VF by = hn::Set(d, scale);
+  for (i = 0; i + lanes <= n; i += lanes) {
+    const VF normed = hn::Mul(hn::LoadU(d, out + i), by);
+    hn::StoreU(hn::MulAdd(normed, hn::LoadU(d, weight + i), hn::LoadU(d, bias + i)), d, out + i);
+  }
+  for (; i < n; ++i) out[i] = out[i] * scale * weight[i] + bias[i];
+}
+
 HWY_INLINE VF silu_mul(DF d, VF gate, VF up) {
   const VF one = hn::Set(d, 1.0f);
   return hn::Mul(hn::Div(gate, hn::Add(one, exp_clamped(d, hn::Neg(gate)))), up);
@@ -180,6 +202,7 @@ namespace kvlab {
 
 HWY_EXPORT(SumOfSquares);
 HWY_EXPORT(RmsNorm);
+HWY_EXPORT(LayerNorm);
 HWY_EXPORT(SiluMul);
 HWY_EXPORT(AddTo);
 HWY_EXPORT(RotateHalfSplit);
@@ -189,6 +212,9 @@ HWY_EXPORT(RoundToBF16);
 
 void rms_norm(const float* x, const float* weight, float eps, int n, float* out) {
   HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, eps, n, out);
+}
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int n, float* out) {
+  HWY_DYNAMIC_DISPATCH(LayerNorm)(x, weight, bias, eps, n, out);
 }
 void silu_mul(const float* gate, const float* up, int n, float* out) {
   HWY_DYNAMIC_DISPATCH(SiluMul)(gate, up, n, out);

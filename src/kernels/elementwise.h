@@ -10,6 +10,8 @@ namespace kvlab {
 
 // out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i], i < n.
 void rms_norm(const float* x, const float* weight, float eps, int n, float* out);
+// out[i] = (x[i] - mean) / sqrt(variance + eps) * weight[i] + bias[i], i < n.
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
 // out[i] = silu(gate[i]) * up[i]; silu(x) = x / (1 + exp(-x)).
 void silu_mul(const float* gate, const float* up, int n, float* out);
 // y += x.
@@ -50,6 +52,7 @@ double pair_kl(const PairState& state);
 
 namespace reference {
 void rms_norm(const float* x, const float* weight, float eps, int n, float* out);
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
 void silu_mul(const float* gate, const float* up, int n, float* out);
 void rotate_half_split(float* x, const float* cos, const float* sin, int dims);
 double nll(const float* logits, int n, int32_t target);

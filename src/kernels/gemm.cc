@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/threads.h"
 #include "kernels/elementwise.h"
 
 namespace kvlab {
@@ -256,6 +257,28 @@ std::optional<ColumnBlocks> column_blocks_of(const memory::desc& layout, const v
                       .pairs = pairs};
 }
 
+// Rows packed at a time: whole blocks of columns in every layout there is.
+constexpr int kPackRows = 256;
+
+// Rows [first, first + count) of the weight as a part of the packed one; nullopt when the layout has no such
+// part.
+std::optional<memory::desc> piece_of(const memory::desc& layout, int first, int count, int out, int in) {
+  if (count > out - first) count = out - first;
+  try {
+    return layout.submemory_desc({in, count}, {0, first});
+  } catch (const dnnl::error&) {
+    return std::nullopt;
+  }
+}
+
+void pack_rows(const float* rows, int count, int in, const memory::desc& to, std::byte* packed) {
+  // The multiplication wants [in][out]: the same memory read with exchanged strides.
+  memory source(memory::desc({in, count}, memory::data_type::f32, memory::dims{1, in}), cpu(),
+                const_cast<float*>(rows));
+  memory destination(to, cpu(), packed);
+  dnnl::reorder(source, destination).execute(stream(), source, destination);
+}
+
 }  // namespace
 
 bool cpu_has_bf16_dot() {
@@ -263,8 +286,7 @@ bool cpu_has_bf16_dot() {
   return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & needed) == needed;
 }
 
-PackedMatrix::PackedMatrix(const float* weight, int out, int in, DType type)
-    : impl_(std::make_unique<Impl>()) {
+PackedMatrix::PackedMatrix(int out, int in, DType type) : impl_(std::make_unique<Impl>()) {
   KVLAB_CHECK(out > 0 && in > 0);
   KVLAB_CHECK(type == DType::kF32 || type == DType::kBF16);
   const memory::desc layout = preferred_layout(out, in, type);
@@ -275,10 +297,33 @@ PackedMatrix::PackedMatrix(const float* weight, int out, int in, DType type)
   impl_->bytes = Buffer<std::byte, Account::kWeights>(layout.get_size());
   impl_->weight = memory(layout, cpu(), impl_->bytes.data());
   impl_->column_blocks = column_blocks_of(layout, impl_->bytes.data());
-  // The multiplication wants [in][out]: the same memory read with exchanged strides.
-  memory source(memory::desc({in, out}, memory::data_type::f32, memory::dims{1, in}), cpu(),
-                const_cast<float*>(weight));
-  dnnl::reorder(source, impl_->weight).execute(stream(), source, impl_->weight);
+}
+
+PackedMatrix::PackedMatrix(const float* weight, int out, int in, DType type) : PackedMatrix(out, in, type) {
+  pack_rows(weight, out, in, impl_->weight.get_desc(), impl_->bytes.data());
+}
+
+PackedMatrix::PackedMatrix(const ReadRows& read, int out, int in, DType type) : PackedMatrix(out, in, type) {
+  const int pieces = (out + kPackRows - 1) / kPackRows;
+  if (pieces > 1 && !piece_of(impl_->weight.get_desc(), kPackRows, kPackRows, out, in)) {
+    std::vector<float> all(static_cast<size_t>(out) * in);  // a layout that does not lie in pieces
+    read(0, out, all.data());
+    pack_rows(all.data(), out, in, impl_->weight.get_desc(), impl_->bytes.data());
+    return;
+  }
+  std::vector<std::vector<float>> rows(omp_get_max_threads());
+  parallel_tasks(pieces, [&](int piece, int thread) {
+    const int first = piece * kPackRows, count = std::min(kPackRows, out - first);
+    rows[thread].resize(static_cast<size_t>(kPackRows) * in);
+    read(first, count, rows[thread].data());
+    const memory::desc part =
+        pieces == 1 ? impl_->weight.get_desc() : *piece_of(impl_->weight.get_desc(), first, count, out, in);
+    pack_rows(rows[thread].data(), count, in, part, impl_->bytes.data());
+  });
+}
+
+size_t PackedMatrix::packed_bytes(int out, int in, DType type) {
+  return preferred_layout(out, in, type).get_size();
 }
 
 PackedMatrix::~PackedMatrix() = default;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -38,6 +39,10 @@ class PackedMatrix {
   // weight: row-major [out][in]; it is not kept. type: f32 or bf16 (values are then rounded to nearest even).
   // Throws UserError when the CPU has no fast bf16 path.
   PackedMatrix(const float* weight, int out, int in, DType type);
+  // Hands out rows [first, first + rows) of the weight, row-major; called by several threads.
+  using ReadRows = std::function<void(int first, int rows, float* out)>;
+  // The same from rows that all threads read piece by piece: the weight is never whole in memory as floats.
+  PackedMatrix(const ReadRows& read, int out, int in, DType type);
   ~PackedMatrix();
   PackedMatrix(PackedMatrix&& other) noexcept;
   PackedMatrix& operator=(PackedMatrix&& other) noexcept;
@@ -47,6 +52,8 @@ class PackedMatrix {
   DType type() const;
   // Bytes of the packed weight, counted under Account::kWeights.
   size_t bytes() const;
+  // What bytes() of such a matrix will be.
+  static size_t packed_bytes(int out, int in, DType type);
   // The packed weight, for kernels that read it themselves; nullopt when oneDNN chose another layout.
   const std::optional<ColumnBlocks>& column_blocks() const;
 
@@ -54,6 +61,7 @@ class PackedMatrix {
   const Impl& impl() const { return *impl_; }
 
  private:
+  PackedMatrix(int out, int in, DType type);
   std::unique_ptr<Impl> impl_;
 };
 

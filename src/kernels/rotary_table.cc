@@ -4,18 +4,48 @@
 
 namespace kvlab {
 
-RotaryTable::RotaryTable(const std::vector<double>& frequencies, int64_t first, int rows)
-    : pairs(static_cast<int>(frequencies.size())) {
+namespace {
+
+void fill_row(const std::vector<double>& frequencies, int64_t position, double magnitude, float* cos,
+              float* sin) {
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    // The angle is rounded to float, as the reference implementations do: at far positions that shifts it
+    // by more than the float cosine does, and losses are compared with theirs.
+    const float angle = static_cast<float>(position) * static_cast<float>(frequencies[i]);
+    cos[i] = static_cast<float>(std::cos(static_cast<double>(angle)) * magnitude);
+    sin[i] = static_cast<float>(std::sin(static_cast<double>(angle)) * magnitude);
+  }
+}
+
+}  // namespace
+
+RotaryFrequencies RotaryFrequencies::dynamic(double theta, int dims, double factor, int64_t context) {
+  RotaryFrequencies frequencies;
+  frequencies.theta_ = theta;
+  frequencies.factor_ = factor;
+  frequencies.context_ = context;
+  for (int i = 0; i < dims / 2; ++i) frequencies.fixed_.push_back(std::pow(theta, -2.0 * i / dims));
+  return frequencies;
+}
+
+std::vector<double> RotaryFrequencies::at(int64_t position) const {
+  if (context_ == 0 || position < context_ || pairs() < 2) return fixed_;
+  const double length = static_cast<double>(position + 1) / static_cast<double>(context_);
+  const int dims = 2 * pairs();
+  const double theta =
+      theta_ * std::pow(factor_ * length - (factor_ - 1), static_cast<double>(dims) / (dims - 2));
+  std::vector<double> frequencies(fixed_.size());
+  for (int i = 0; i < pairs(); ++i) frequencies[i] = std::pow(theta, -2.0 * i / dims);
+  return frequencies;
+}
+
+RotaryTable::RotaryTable(const RotaryFrequencies& frequencies, int64_t first, int rows, double magnitude)
+    : pairs(frequencies.pairs()) {
   cos.resize(static_cast<size_t>(rows) * pairs);
   sin.resize(static_cast<size_t>(rows) * pairs);
   for (int r = 0; r < rows; ++r) {
-    for (int i = 0; i < pairs; ++i) {
-      // The angle is rounded to float, as the reference implementations do: at far positions that shifts it
-      // by more than the float cosine does, and losses are compared with theirs.
-      const float angle = static_cast<float>(first + r) * static_cast<float>(frequencies[i]);
-      cos[static_cast<size_t>(r) * pairs + i] = static_cast<float>(std::cos(static_cast<double>(angle)));
-      sin[static_cast<size_t>(r) * pairs + i] = static_cast<float>(std::sin(static_cast<double>(angle)));
-    }
+    const size_t at = static_cast<size_t>(r) * pairs;
+    fill_row(frequencies.at(first + r), first + r, magnitude, cos.data() + at, sin.data() + at);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "kernels/gemm.h"
 #include "kernels/narrow_gemm.h"
 #include "kernels/quantised_gemv.h"
+#include "models/tensors.h"
 
 namespace kvlab {
 
@@ -25,22 +26,19 @@ struct NarrowScratch {
 
 class Linear {
  public:
-  // Some rows of a tensor: all of them, or a slab of the vocabulary.
-  struct Part {
-    std::string tensor;
-    int rows = 0;
-    int first = 0;
-  };
-  // The parts' rows one after the other as one weight [out][in]; throws UserError as Weights::read_rows does.
-  Linear(const Weights& weights, std::vector<Part> parts, int in, DType type, DecodeWeights decode);
+  // Reads and packs by all threads. Throws UserError as Weights::read_rows does.
+  Linear(const Weights& weights, const LinearTensors& tensors, DType type, DecodeWeights decode);
 
   int out() const { return packed_.out(); }
   int in() const { return packed_.in(); }
   const PackedMatrix& packed() const { return packed_; }
+  // y[r] = W x[r] + b; strides, threads and overlap as in kernels/gemm.h.
+  void apply(const float* x, int64_t x_stride, int rows, float* y, int64_t y_stride,
+             GemmScratch& scratch) const;
   // Whether narrow() can be used.
   bool has_narrow() const { return quantised_ || narrow_blocks(packed_) > 0; }
-  // y[r] = W x[r], or added to y, for rows <= kNarrowRows; only the share of the columns that falls to member
-  // `member` of `members`. A result does not depend on their number.
+  // y[r] = W x[r] + b, or added to y, for rows <= kNarrowRows; only the share of the columns that falls to
+  // member `member` of `members`. A result does not depend on their number.
   void narrow(const float* x, int64_t x_stride, int rows, int member, int members, float* y, int64_t y_stride,
               bool accumulate, NarrowScratch& scratch) const;
   // Bytes of weights that narrow() reads for so many rows, over all members.
@@ -48,9 +46,11 @@ class Linear {
 
  private:
   bool reads_quantised(int rows) const { return quantised_ && rows <= kQuantisedRows; }
-  void read_quantised(const Weights& weights, const std::vector<Part>& parts);
+  void read_quantised(const Weights& weights, const std::vector<TensorRows>& parts);
+  void add_bias(int first, int last, int rows, float* y, int64_t y_stride) const;
 
   PackedMatrix packed_;
+  std::vector<float> bias_;  // empty: none
   std::optional<QuantisedMatrix> quantised_;
 };
 

@@ -1,18 +1,16 @@
 // A language model as a function from tokens to final hidden states. Models know their weights and their
 // order of operations, and hand queries, keys and values to an AttentionProvider; they know no cache and no
-// method. An architecture is one file of src/models that defines `const ArchitectureInfo
-// kArchitectureInfo_<file name>`.
+// method.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/progress.h"
-#include "format/weights.h"
+#include "models/config.h"
 #include "models/linear.h"
 #include "tensor/buffer.h"
 #include "tensor/dtype.h"
@@ -115,14 +113,6 @@ class Model {
   DType type_;
   std::unique_ptr<OutputHead> head_;
 };
-
-struct ArchitectureInfo {
-  std::string name;  // as config.json and GGUF spell it: "llama"
-  std::string summary;
-  std::function<std::unique_ptr<Model>(const ModelFiles&, const LoadOptions&, Progress&)> load;
-};
-
-const std::vector<const ArchitectureInfo*>& registry_architectures();
 
 // Loads the weights, converted to options.type and packed once. Throws UserError: unknown architecture (with
 // those known), missing or misshapen tensors.

@@ -1,14 +1,13 @@
-// Rotary position embedding (Su et al., RoFormer, arXiv:2104.09864): inverse frequencies, with Llama 3.1's
-// frequency scaling.
+// Rotary position embedding (Su et al., RoFormer, arXiv:2104.09864): inverse frequencies under the scalings
+// of RotarySettings::Kind.
 #pragma once
 
-#include <vector>
-
-#include "format/weights.h"
+#include "kernels/rotary_table.h"
+#include "models/config.h"
 
 namespace kvlab {
 
 // Inverse frequencies of the dims/2 pairs.
-std::vector<double> rotary_frequencies(const RotarySettings& settings);
+RotaryFrequencies rotary_frequencies(const RotarySettings& settings);
 
 }  // namespace kvlab

@@ -90,7 +90,7 @@ class Watcher {
     const PeriodicScorer& scorer = *phase_.method->periodic();
     const int d = shape.head_dim;
     QueryMemory memory(shape.group(), d, scorer.recent_queries(), scorer.query_moments());
-    const RotaryTable table(shape.rotary_frequencies, 0, static_cast<int>(n));
+    const RotaryTable table(shape.rotary, 0, static_cast<int>(n));
     for (int64_t i = 0; i < n; ++i) {
       const int row = static_cast<int>(i);
       memory.append(data_.q.data() + (i * shape.query_heads + int64_t{head} * shape.group()) * d, d,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "base/random.h"
 #include "support/cache_scores.h"
+#include "support/tiny_architectures.h"
 #include "support/tiny_model.h"
 
 namespace kvlab::testing {
@@ -61,6 +63,8 @@ std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
 
 std::shared_ptr<const Model> tiny_model() {
   static const std::shared_ptr<const Model> model = [] {
+    if (const char* architecture = std::getenv("KVLAB_TEST_ARCHITECTURE"))
+      return load_model(tiny_files(architecture), {DType::kF32});
     TinyModelOptions options;
     options.layers = 3;
     const auto path = write_tiny_hf(options, folder().path() / "model");

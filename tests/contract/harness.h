@@ -21,7 +21,8 @@ class OneThread : public ::testing::Test {
   ThreadCount threads_{1};
 };
 
-// A random grouped-query llama of 3 layers, 4 query heads, 2 KV heads of size 16; loaded once, f32.
+// A random grouped-query llama of 3 layers, 4 query heads, 2 KV heads of size 16; loaded once, f32. With
+// KVLAB_TEST_ARCHITECTURE set, a model of that architecture (support/tiny_architectures.h).
 std::shared_ptr<const Model> tiny_model();
 ModelShape tiny_shape();
 std::vector<int32_t> random_tokens(int count, uint64_t seed);

@@ -1,4 +1,5 @@
 #include "format/gguf.h"
+#include "models/readers.h"
 
 #include <fmt/format.h>
 #include <ggml.h>

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "format/weights.h"
+#include "models/config.h"
 #include "support/damage.h"
 #include "support/tiny_model.h"
 
@@ -149,9 +149,12 @@ TEST_F(HfConfig, ReadsBothSpellingsOfRotary) {
 
 TEST_F(HfConfig, RefusesOtherRotaryScaling) {
   json_.erase("rope_parameters");
-  json_["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}};
-  EXPECT_EQ(refused(),
-            "unsupported rotary scaling 'yarn' in " + config_path() + "; supported: default, llama3");
+  json_["rope_scaling"] = {{"type", "spiral"}, {"factor", 4.0}};
+  EXPECT_EQ(refused(), config_path() +
+                           ": rotary scaling 'spiral' is not supported (supported: default, linear, "
+                           "dynamic, llama3, yarn)");
+  json_["rope_scaling"] = {{"type", "longrope"}, {"factor", 4.0}};
+  EXPECT_THAT(refused(), HasSubstr("rotary scaling 'longrope' is not supported (it turns all keys anew"));
   json_["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 8.0}};
   EXPECT_THAT(refused(), HasSubstr("config.json: 'rope_scaling.low_freq_factor' is missing"));
   json_["rope_scaling"] = 5;
@@ -160,9 +163,14 @@ TEST_F(HfConfig, RefusesOtherRotaryScaling) {
 
 TEST_F(HfConfig, RefusesBadValuesByName) {
   const std::tuple<const char*, nlohmann::json, const char*> cases[] = {
-      {"attention_bias", true, "'attention_bias' is true (expected false: biases are not supported"},
-      {"mlp_bias", true, "'mlp_bias' is true"},
-      {"hidden_act", "gelu", "'hidden_act' is \"gelu\" (expected silu"},
+      {"attention_bias", true,
+       "8 of 28 tensors of architecture llama are missing: model.layers.0.self_attn.q_proj.bias [64]"},
+      {"mlp_bias", true, "are missing: model.layers.0.mlp.gate_proj.bias [96]"},
+      {"hidden_act", "sine", "'hidden_act' is \"sine\" (expected silu, relu, gelu"},
+      {"quantization_config",
+       {{"quant_method", "gptq"}},
+       "'quantization_config' is an object (expected none"},
+      {"model_type", "mamba", "architecture 'mamba' is not supported (known: gemma3_text, gpt_neox, llama"},
       {"hidden_size", 0, "'hidden_size' is 0 (expected an integer 1.."},
       {"hidden_size", 64.5, "'hidden_size' is 64.5"},
       {"hidden_size", "64", "'hidden_size' is \"64\""},
@@ -170,9 +178,10 @@ TEST_F(HfConfig, RefusesBadValuesByName) {
       {"hidden_size", nullptr, "'hidden_size' is missing"},
       {"hidden_size", 32,
        "tensor 'model.embed_tokens.weight' has shape [96, 64], the settings ask for [96, 32]"},
-      {"num_hidden_layers", 3, "no tensor 'model.layers.2.input_layernorm.weight'"},
+      {"num_hidden_layers", 3,
+       "9 of 29 tensors of architecture llama are missing: model.layers.2.input_layernorm.weight [64]"},
       {"num_key_value_heads", 3, "4 query heads are not a multiple of 3 key-value heads"},
-      {"head_dim", 15, "rotary dimensions"},
+      {"head_dim", 15, "heads of 15 dimensions (expected an even number"},
       {"rms_norm_eps", -1, "'rms_norm_eps' is -1 (expected a positive number)"},
       {"model_type", nullptr, "'model_type' is missing"},
       {"tie_word_embeddings", 1, "'tie_word_embeddings' is 1 (expected true or false)"}};

@@ -1,18 +1,14 @@
 #include "golden/logits_golden.h"
 
 #include <algorithm>
-#include <map>
 #include <span>
 
 #include "engine/scoring.h"
 #include "golden/golden_support.h"
+#include "models/architecture.h"
 
 namespace kvlab::testing {
 namespace {
-
-// Architectures that go by another name than config.json's.
-const std::map<std::string, std::vector<std::string>> kOtherNames = {{"gpt_neox", {"gptneox"}},
-                                                                     {"gemma3_text", {"gemma3"}}};
 
 std::vector<float> logits_of(const Model& model, const float* hidden) {
   std::vector<float> logits(model.head().vocab());
@@ -38,12 +34,8 @@ void expect_logits(const Model& model, const float* hidden, const nlohmann::json
 }  // namespace
 
 std::string missing_architecture(const std::string& model_type) {
-  std::vector<std::string> names{model_type};
-  if (const auto others = kOtherNames.find(model_type); others != kOtherNames.end()) {
-    names.insert(names.end(), others->second.begin(), others->second.end());
-  }
   for (const ArchitectureInfo* info : registry_architectures()) {
-    if (std::find(names.begin(), names.end(), info->name) != names.end()) return "";
+    if (info->name == model_type) return "";
   }
   return "architecture " + model_type + " not built yet";
 }

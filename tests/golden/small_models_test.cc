@@ -35,14 +35,15 @@ TEST_P(TinyModelGolden, ConvertedGgufFile) {
   const std::string folder = shared_path(std::string("models/") + GetParam());
   KVLAB_NEED_FILE(folder);
   const char* converted = std::getenv("KVLAB_GOLDEN_GGUF_DIR");
-  if (converted == nullptr)
+  if (converted == nullptr) {
     GTEST_SKIP() << "needs KVLAB_GOLDEN_GGUF_DIR (tools/goldens/check_gguf.sh sets it)";
+  }
   const std::string missing = missing_architecture(read_json(folder + "/config.json").at("model_type"));
   if (!missing.empty()) GTEST_SKIP() << missing;
   check_tiny_model(std::string(converted) + "/" + GetParam() + ".gguf", read_json(folder + "/golden.json"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, TinyModelGolden,
+INSTANTIATE_TEST_SUITE_P(Architectures, TinyModelGolden,
                          ::testing::Values("tiny-llama-mha", "tiny-llama-3.1", "tiny-mistral-swa",
                                            "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox",
                                            "tiny-gpt-neox-sequential"),

@@ -40,7 +40,7 @@ struct Head {
     const auto method = make_method(resolve_recipe(recipe, {}), shape());
     const PeriodicScorer& scorer = *method->periodic();
     QueryMemory memory(kGroup, kDim, scorer.recent_queries(), scorer.query_moments());
-    const RotaryTable table(shape().rotary_frequencies, 0, kTokens);
+    const RotaryTable table(shape().rotary, 0, kTokens);
     for (int j = 0; j < kTokens; ++j) {
       memory.append(queries.data() + j * kGroup * kDim, kDim, table.cos_row(j), table.sin_row(j), table.pairs,
                     j >= method->spec.policy.sinks);
@@ -113,7 +113,7 @@ TEST(PeriodicScorers, SnapKvIsThePooledVoteOfTheLastQueries) {
 // The mean of the rotation matrices at the next `future` positions, entry by entry.
 std::vector<Vector> mean_rotation(int future) {
   std::vector<Vector> mean(kDim, Vector(kDim));
-  const Vector frequencies = shape().rotary_frequencies;
+  const Vector frequencies = shape().rotary.at(0);
   const int pairs = static_cast<int>(frequencies.size());
   for (int p = kTokens; p < kTokens + future; ++p) {
     for (int i = 0; i < pairs; ++i) {
@@ -130,7 +130,7 @@ std::vector<Vector> mean_rotation(int future) {
 TEST(PeriodicScorers, ExpectedAttentionTakesFutureQueriesAsNormal) {
   const Head head;
   constexpr int kSinks = 4;
-  const RotaryTable table(shape().rotary_frequencies, 0, kTokens);
+  const RotaryTable table(shape().rotary, 0, kTokens);
   const auto rotation = mean_rotation(512);
   size_t open = 0;
   while (head.positions[open] < kSinks) ++open;

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
-#include "format/weights.h"
+#include "models/config.h"
 
 namespace kvlab::testing {
 

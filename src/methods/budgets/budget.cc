@@ -10,8 +10,8 @@
 #include "cache/budget.h"
 #include "format/json_reader.h"
 #include "format/mapped_file.h"
-#include "format/model_check.h"
 #include "format/safetensors.h"
+#include "format/weights.h"
 
 namespace kvlab {
 

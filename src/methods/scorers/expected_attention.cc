@@ -78,7 +78,7 @@ class ExpectedAttention : public PeriodicScorer {
     const int64_t count = live - open;
     std::vector<double> probability(count);
     std::vector<float> z(count);
-    const MeanRotation rotation = mean_rotation(shape_.rotary_frequencies, view.n, future_);
+    const MeanRotation rotation = mean_rotation(shape_.rotary_of(view.layer).at(view.n), view.n, future_);
     const float* k = view.k + open * shape_.head_dim;
     for (int g = 0; g < shape_.group() && view.queries->counted() > 0; ++g) {
       logits(*view.queries, g, rotation, k, count, z.data());

@@ -95,6 +95,7 @@ class Oracle : public PlannedScorer {
     std::vector<float> scores;
     for (int64_t n = 1; n <= view.n; ++n) {
       live.push_back(static_cast<int32_t>(n - 1));
+      if (policy.expired(live.front(), n)) live.erase(live.begin());
       for (int64_t j = 0; j < n; ++j) remaining[j] -= row(weights, n - 1)[j];
       if (!(policy.at_context ? n == view.context : policy.acts(n))) continue;
       scores.clear();
@@ -117,11 +118,14 @@ class Oracle : public PlannedScorer {
     std::vector<float> head(static_cast<size_t>(view.n));
     for (int64_t i = 0; i < view.n; ++i) {
       for (int g = 0; g < view.group; ++g) {
-        dots(view.q + i * view.q_stride + int64_t{1} * g * view.head_dim, view.k, i + 1, view.head_dim,
-             head.data());
-        for (int64_t j = 0; j <= i; ++j) head[j] *= attention_scale(view.head_dim);
-        masked_softmax(head.data(), i + 1);
-        for (int64_t j = 0; j <= i; ++j) row(weights, i)[j] += head[j] / static_cast<float>(view.group);
+        const int64_t first = view.window > 0 ? std::max<int64_t>(0, i + 1 - view.window) : 0;
+        const int64_t seen = i + 1 - first;
+        dots(view.q + i * view.q_stride + int64_t{1} * g * view.head_dim, view.k + first * view.head_dim,
+             seen, view.head_dim, head.data());
+        for (int64_t j = 0; j < seen; ++j) head[j] *= attention_scale(view.head_dim);
+        masked_softmax(head.data(), seen);
+        for (int64_t j = 0; j < seen; ++j)
+          row(weights, i)[first + j] += head[j] / static_cast<float>(view.group);
       }
     }
     return weights;

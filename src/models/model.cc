@@ -1,9 +1,11 @@
-// What all architectures share: loading by name, and the output head.
+// Loading by name, and the output head.
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/threads.h"
 #include "kernels/elementwise.h"
+#include "models/architecture.h"
+#include "models/decoder.h"
 #include "models/model.h"
 
 namespace kvlab {
@@ -12,8 +14,8 @@ OutputHead::OutputHead(const Weights& weights, const std::string& tensor, int vo
                        const LoadOptions& options)
     : vocab_(vocab), hidden_(hidden) {
   for (int first = 0; first < vocab; first += kSlab) {
-    slabs_.emplace_back(weights, std::vector<Linear::Part>{{tensor, std::min(kSlab, vocab - first), first}},
-                        hidden, options.type, options.decode);
+    const LinearTensors slab = {{{tensor, std::min(kSlab, vocab - first), first}}, {}, hidden};
+    slabs_.emplace_back(weights, slab, options.type, options.decode);
   }
 }
 
@@ -86,13 +88,8 @@ void Model::check_tokens(std::span<const Segment> segments) const {
 
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const LoadOptions& options,
                                         Progress& progress) {
-  std::string known;
-  for (const ArchitectureInfo* info : registry_architectures()) {
-    if (info->name == files.config.architecture) return info->load(files, options, progress);
-    known += (known.empty() ? "" : ", ") + info->name;
-  }
-  throw UserError(files.weights->path() + ": architecture '" + files.config.architecture +
-                  "' is not supported (known: " + known + ")");
+  const ArchitectureInfo& architecture = find_architecture(files.config.architecture, files.weights->path());
+  return std::make_shared<const Decoder>(files, architecture.tensors(files.config), options, progress);
 }
 
 }  // namespace kvlab
