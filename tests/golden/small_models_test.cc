@@ -1,48 +1,46 @@
 // Small models against transformers: random weights by logit, and a trained one by the story that it tells.
 #include <cmath>
+#include <cstdlib>
 
 #include "engine/scoring.h"
 #include "golden/golden_support.h"
+#include "golden/logits_golden.h"
 
 namespace kvlab {
 namespace {
 
 using namespace kvlab::testing;  // NOLINT(google-build-using-namespace): this folder's own helpers
 
-std::vector<float> logits_of(const Model& model, const float* hidden) {
-  std::vector<float> logits(model.head().vocab());
-  Buffer<float> slab(OutputHead::kRows * OutputHead::kSlab);
-  GemmScratch scratch;
-  for (int s = 0; s < model.head().slabs(); ++s) {
-    model.head().logits(s, hidden, 1, slab.data(), scratch);
-    std::copy_n(slab.data(), model.head().slab_size(s), logits.begin() + model.head().slab_first(s));
-  }
-  return logits;
-}
-
 class TinyModelGolden : public ::testing::TestWithParam<const char*> {};
+
+void check_tiny_model(const std::string& path, const nlohmann::json& golden) {
+  const OneThread one_thread;
+  const auto model = open_and_load(path, DType::kF32);
+  for (const int piece : {0, 1, 20}) {
+    SCOPED_TRACE("extends of " + std::to_string(piece) + " (0: all)");
+    expect_logits_golden(model, golden, piece);
+  }
+}
 
 TEST_P(TinyModelGolden, LogitsAndLosses) {
   const std::string folder = shared_path(std::string("models/") + GetParam());
   KVLAB_NEED_FILE(folder);
-  const OneThread one_thread;
-  const auto golden = read_json(folder + "/golden.json");
-  const auto ids = golden.at("ids").get<std::vector<int32_t>>();
-  const auto model = open_and_load(folder, DType::kF32);
-  Session session(model, make_method(no_compression(), shape_of(model->config())), {});
-  const HiddenStates states = session.extend(ids);
-  for (const auto& [position, expected] : golden.at("logits").items()) {
-    const std::vector<float> logits = logits_of(*model, states.row(std::stol(position)));
-    ASSERT_EQ(logits.size(), expected.size());
-    for (size_t i = 0; i < logits.size(); ++i) {
-      ASSERT_NEAR(logits[i], expected[i].get<double>(), 1e-3)
-          << "token " << i << " after position " << position;
-    }
+  const std::string missing = missing_architecture(read_json(folder + "/config.json").at("model_type"));
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  check_tiny_model(folder, read_json(folder + "/golden.json"));
+}
+
+// Files of tools/goldens/convert_gguf.py; tools/goldens/check_gguf.sh makes them and runs this.
+TEST_P(TinyModelGolden, ConvertedGgufFile) {
+  const std::string folder = shared_path(std::string("models/") + GetParam());
+  KVLAB_NEED_FILE(folder);
+  const char* converted = std::getenv("KVLAB_GOLDEN_GGUF_DIR");
+  if (converted == nullptr) {
+    GTEST_SKIP() << "needs KVLAB_GOLDEN_GGUF_DIR (tools/goldens/check_gguf.sh sets it)";
   }
-  const auto nll = token_losses(*model, states, std::span(ids).subspan(1));
-  const LossDistance distance = loss_distance(nll, golden.at("nll"));
-  EXPECT_EQ(nll.size(), golden.at("nll").size());
-  EXPECT_LE(distance.most, 1e-3);
+  const std::string missing = missing_architecture(read_json(folder + "/config.json").at("model_type"));
+  if (!missing.empty()) GTEST_SKIP() << missing;
+  check_tiny_model(std::string(converted) + "/" + GetParam() + ".gguf", read_json(folder + "/golden.json"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, TinyModelGolden,

@@ -1,41 +1,24 @@
 #include "support/tiny_model.h"
 
 #include <fmt/format.h>
-#include <ggml.h>
-#include <gguf.h>  // ggml's
 #include <unistd.h>
 
 #include <atomic>
 #include <cmath>
 #include <fstream>
-#include <memory>
 #include <nlohmann/json.hpp>
+#include <numbers>
 #include <stdexcept>
 
-#include "base/random.h"
+#include "support/normal.h"
 
 namespace kvlab::testing {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kPi = 3.14159265358979323846;
 constexpr double kFactor = 8, kLowFreqFactor = 1, kHighFreqFactor = 4, kOriginalContext = 64;
 constexpr double kNormEps = 1e-5;
-
-// Normal numbers, the same on every system (std::normal_distribution is not).
-class Normal {
- public:
-  explicit Normal(uint64_t seed) : state_(mix64(seed)) {}
-  float next(double mean, double deviation) {
-    const double radius = std::sqrt(-2 * std::log(1 - uniform()));
-    return static_cast<float>(mean + deviation * radius * std::cos(2 * kPi * uniform()));
-  }
-
- private:
-  double uniform() { return static_cast<double>((state_ = mix64(state_)) >> 11) * 0x1p-53; }
-  uint64_t state_;
-};
 
 nlohmann::ordered_json rotary_json(const TinyModelOptions& options) {
   nlohmann::ordered_json rotary;
@@ -81,7 +64,7 @@ NamedTensor rotary_divisors(const TinyModelOptions& options) {
   NamedTensor tensor{"rope_freqs.weight", {options.head_dim / 2}, {}};
   for (int i = 0; i < options.head_dim / 2; ++i) {
     const double turns =  // of this frequency within the original context
-        kOriginalContext * std::pow(options.theta, -2.0 * i / options.head_dim) / (2 * kPi);
+        kOriginalContext * std::pow(options.theta, -2.0 * i / options.head_dim) / (2 * std::numbers::pi);
     double divisor = 1;
     if (turns < kLowFreqFactor) {
       divisor = kFactor;
@@ -121,36 +104,19 @@ std::string gguf_name(std::string name) {
   return name;
 }
 
-ggml_type ggml_type_of(TinyGgufType type) {
-  switch (type) {
-    case TinyGgufType::kF32:
-      return GGML_TYPE_F32;
-    case TinyGgufType::kF16:
-      return GGML_TYPE_F16;
-    case TinyGgufType::kBF16:
-      return GGML_TYPE_BF16;
-    case TinyGgufType::kQ8_0:
-      return GGML_TYPE_Q8_0;
-    case TinyGgufType::kQ4_1:
-      return GGML_TYPE_Q4_1;
-  }
-  throw std::invalid_argument("unknown type");
-}
-
-void set_metadata(gguf_context* gguf, const TinyModelOptions& options) {
-  gguf_set_val_str(gguf, "general.architecture", "llama");
-  gguf_set_val_str(gguf, "general.name", "tiny random llama");
-  gguf_set_val_u32(gguf, "llama.block_count", options.layers);
-  gguf_set_val_u32(gguf, "llama.context_length", options.context);
-  gguf_set_val_u32(gguf, "llama.embedding_length", options.hidden);
-  gguf_set_val_u32(gguf, "llama.feed_forward_length", options.intermediate);
-  gguf_set_val_u32(gguf, "llama.attention.head_count", options.query_heads);
-  gguf_set_val_u32(gguf, "llama.attention.head_count_kv", options.kv_heads);
-  gguf_set_val_u32(gguf, "llama.attention.key_length", options.head_dim);
-  gguf_set_val_u32(gguf, "llama.attention.value_length", options.head_dim);
-  gguf_set_val_u32(gguf, "llama.rope.dimension_count", options.head_dim);
-  gguf_set_val_f32(gguf, "llama.rope.freq_base", static_cast<float>(options.theta));
-  gguf_set_val_f32(gguf, "llama.attention.layer_norm_rms_epsilon", static_cast<float>(kNormEps));
+void set_metadata(GgufFileWriter& gguf, const TinyModelOptions& options) {
+  gguf.name("tiny random llama");
+  gguf.integer("block_count", options.layers);
+  gguf.integer("context_length", options.context);
+  gguf.integer("embedding_length", options.hidden);
+  gguf.integer("feed_forward_length", options.intermediate);
+  gguf.integer("attention.head_count", options.query_heads);
+  gguf.integer("attention.head_count_kv", options.kv_heads);
+  gguf.integer("attention.key_length", options.head_dim);
+  gguf.integer("attention.value_length", options.head_dim);
+  gguf.integer("rope.dimension_count", options.head_dim);
+  gguf.real("rope.freq_base", options.theta);
+  gguf.real("attention.layer_norm_rms_epsilon", kNormEps);
 }
 
 std::vector<NamedTensor> gguf_tensors(const TinyModelOptions& options) {
@@ -163,23 +129,6 @@ std::vector<NamedTensor> gguf_tensors(const TinyModelOptions& options) {
   }
   if (options.llama3_rotary) tensors.push_back(rotary_divisors(options));
   return tensors;
-}
-
-// Converts a tensor into `bytes` and adds it to the file under construction.
-void add_tensor(gguf_context* gguf, ggml_context* ggml, const NamedTensor& tensor, ggml_type type,
-                std::vector<std::byte>& bytes) {
-  const bool matrix = tensor.shape.size() == 2;
-  const int64_t columns = tensor.shape.back(), rows = matrix ? tensor.shape[0] : 1;
-  if (columns % ggml_blck_size(type) != 0) {
-    throw std::invalid_argument(fmt::format("{}: {} columns cannot be quantised", tensor.name, columns));
-  }
-  ggml_tensor* entry =
-      matrix ? ggml_new_tensor_2d(ggml, type, columns, rows) : ggml_new_tensor_1d(ggml, type, columns);
-  ggml_set_name(entry, tensor.name.c_str());
-  bytes.resize(ggml_row_size(type, columns) * static_cast<size_t>(rows));
-  ggml_quantize_chunk(type, tensor.values.data(), bytes.data(), 0, rows, columns, nullptr);
-  entry->data = bytes.data();
-  gguf_add_tensor(gguf, entry);
 }
 
 }  // namespace
@@ -237,21 +186,9 @@ fs::path write_tiny_hf(const TinyModelOptions& options, const fs::path& folder) 
 }
 
 fs::path write_tiny_gguf(const TinyModelOptions& options, const fs::path& file, TinyGgufType type) {
-  const std::vector<NamedTensor> tensors = gguf_tensors(options);
-  const std::unique_ptr<gguf_context, decltype(&gguf_free)> gguf(gguf_init_empty(), gguf_free);
-  ggml_init_params params{};
-  params.mem_size = ggml_tensor_overhead() * (tensors.size() + 1);
-  params.no_alloc = true;
-  const std::unique_ptr<ggml_context, decltype(&ggml_free)> ggml(ggml_init(params), ggml_free);
-  set_metadata(gguf.get(), options);
-  std::vector<std::vector<std::byte>> bytes(tensors.size());  // ggml keeps pointers until the file is written
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const bool matrix = tensors[i].shape.size() == 2;
-    add_tensor(gguf.get(), ggml.get(), tensors[i], matrix ? ggml_type_of(type) : GGML_TYPE_F32, bytes[i]);
-  }
-  if (!gguf_write_to_file(gguf.get(), file.c_str(), false)) {
-    throw std::runtime_error("cannot write " + file.string());
-  }
+  GgufFileWriter gguf("llama");
+  set_metadata(gguf, options);
+  gguf.write(gguf_tensors(options), type, file);
   return file;
 }
 

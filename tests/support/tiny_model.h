@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "format/safetensors.h"
+#include "support/gguf_file.h"
 
 namespace kvlab::testing {
 
@@ -46,10 +47,6 @@ struct TinyModelOptions {
       false;  // config.json with rope_theta and rope_scaling instead of rope_parameters
   double theta = 10000.0;
 };
-
-// How the matrices of a GGUF file are stored; vectors are always f32. Quantised types need widths that are a
-// multiple of 32 (else std::invalid_argument).
-enum class TinyGgufType { kF32, kF16, kBF16, kQ8_0, kQ4_1 };
 
 // The tensors under their Hugging Face names, Q and K rows half-split. Matrices ~ N(0, 0.2), so that
 // attention is far from uniform; norm weights ~ N(1, 0.1).

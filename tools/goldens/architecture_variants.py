@@ -12,9 +12,9 @@ LLAMA = {**GROUPED, "rms_norm_eps": 1e-5}
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 GEMMA = {**GROUPED, "head_dim": 32, "tie_word_embeddings": True, "sliding_window": 16}
 
-# One forward over the whole text decides these models' rotation, so a text cut into forwards is not defined by it.
-DYNAMIC_NOTE = ("transformers takes the frequencies of a forward from the last position in it, while cached keys keep the "
-                "rotation that they got. These values are one forward over all ids.")
+# With these scalings transformers' result depends on how the text is cut into forwards.
+DYNAMIC_NOTE = ("Dynamic scaling takes the frequencies of a forward from the last position in it, while cached keys keep the "
+                "rotation that they got. These values are forwards of one token each, with a cache, as in decoding.")
 LONGROPE_NOTE = ("transformers takes the long factors for all tokens of a forward that ends beyond "
                  "original_max_position_embeddings, and its generate() computes the whole cache anew on the way. These "
                  "values are one forward over all ids, all of them with the long factors.")
@@ -26,6 +26,7 @@ class Variant:
     model_type: str
     settings: dict[str, Any]
     whole_only: bool = False          # defined for one forward over all ids only
+    stepwise: bool = False            # computed by forwards of one token each
     gguf: bool = True                 # a GGUF file can say all that the model needs
     note: str = ""
     tokens: int = 56
@@ -53,7 +54,7 @@ VARIANTS = [
     Variant("llama-linear", "llama", {**LLAMA, "rope_parameters": {
         "rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}}),
     Variant("llama-dynamic", "llama", {**LLAMA, "max_position_embeddings": 32, "rope_parameters": {
-        "rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}, whole_only=True, gguf=False, note=DYNAMIC_NOTE),
+        "rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}, stepwise=True, gguf=False, note=DYNAMIC_NOTE),
     Variant("llama-dynamic-short", "llama", {**LLAMA, "max_position_embeddings": 64, "rope_parameters": {
         "rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}, gguf=False,
             note="The text is shorter than max_position_embeddings, where dynamic scaling does nothing."),

@@ -5,7 +5,7 @@
     make_architecture_goldens.py OUT_DIR [--only NAME ...] [--folders FOLDER]
 
 Writes OUT_DIR/<name>.json for each of architecture_variants.py. Nothing of kvlab runs here: the model is transformers',
-float32, eager attention, one forward over all ids without a cache. Weights come from a seeded generator that the tests repeat
+float32, eager attention, one forward over all ids without a cache (where `note` does not say otherwise). Weights come from a seeded generator that the tests repeat
 in C++ (seeded_weights.py says how), so a golden holds no weights. --folders also writes whole Hugging Face folders.
 
 An environment for it:
@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from architecture_variants import VARIANTS, Variant
 from seeded_weights import distribution, make_tensor
@@ -116,8 +116,12 @@ def ids_of(variant: Variant) -> list[int]:
 
 
 @torch.no_grad()
-def run(model: Any, ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = model(torch.tensor([ids]), use_cache=False).logits[0]
+def run(model: Any, ids: list[int], stepwise: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    if stepwise:
+        cache = DynamicCache(config=model.config)
+        logits = torch.cat([model(torch.tensor([[token]]), past_key_values=cache).logits[0] for token in ids])
+    else:
+        logits = model(torch.tensor([ids]), use_cache=False).logits[0]
     nll = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="none")
     return logits, nll
 
@@ -133,13 +137,13 @@ def make_golden(variant: Variant) -> tuple[dict[str, Any], Any]:
     config_4x = old_spelling(config)
     tensors = fill(model)
     ids = ids_of(variant)
-    logits, nll = run(model, ids)
+    logits, nll = run(model, ids, variant.stepwise)
 
     old_model = model_of(config_4x)
     fill(old_model)
-    if not torch.equal(run(old_model, ids)[0], logits):
+    if not torch.equal(run(old_model, ids, variant.stepwise)[0], logits):
         raise SystemExit(f"{variant.name}: the two spellings of its configuration are different models")
-    exact_logits, exact_nll = run(doubled(config), ids)
+    exact_logits, exact_nll = run(doubled(config), ids, variant.stepwise)
     parameters = dict(model.named_parameters())
     golden = {
         "name": variant.name, "config": config, "config_4x": config_4x, "whole_only": variant.whole_only,
