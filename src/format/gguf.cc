@@ -144,7 +144,7 @@ class MappedGguf final : public GgufFile {
     if (id < 0) return std::nullopt;
     const bool is_array = gguf_get_kv_type(context_.get(), id) == GGUF_TYPE_ARRAY;
     const gguf_type type = is_array ? gguf_get_arr_type(context_.get(), id) : GGUF_TYPE_COUNT;
-    if (!is_integer(type)) throw wrong_type(key, id, "an array of integers");
+    if (!is_integer(type) && type != GGUF_TYPE_BOOL) throw wrong_type(key, id, "an array of integers");
     std::vector<int64_t> result(gguf_get_arr_n(context_.get(), id));
     const void* data = gguf_get_arr_data(context_.get(), id);
     for (size_t i = 0; i < result.size(); ++i) result[i] = integer_at(key, type, data, i);

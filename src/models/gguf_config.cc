@@ -116,7 +116,8 @@ std::vector<float> read_divisors(const GgufFile& file, int dims) {
   return divisors;
 }
 
-// llama.cpp writes YaRN's magnitude without the part that follows from the factor.
+// Converters write the whole magnitude that config.json says as yarn_attn_factor; attn_factor multiplies what
+// follows from the factor.
 void read_yarn(const SettingsReader& reader, RotarySettings& rotary) {
   const auto value = [&](const char* name, double usual) {
     return reader.optional_positive(std::string("rope.scaling.") + name).value_or(usual);
@@ -124,8 +125,8 @@ void read_yarn(const SettingsReader& reader, RotarySettings& rotary) {
   rotary.original_context = reader.integer("rope.scaling.original_context_length", kMostContext);
   rotary.beta_fast = value("yarn_beta_fast", 32.0);
   rotary.beta_slow = value("yarn_beta_slow", 1.0);
-  const double attention = value("yarn_attn_factor", value("attn_factor", 1.0));
-  rotary.magnitude = attention * (1.0 + 0.1 * std::log(rotary.factor));
+  rotary.magnitude = value("attn_factor", 1.0) * (1.0 + 0.1 * std::log(rotary.factor));
+  rotary.magnitude = value("yarn_attn_factor", rotary.magnitude);
 }
 
 void read_rotary(const GgufFile& file, const SettingsReader& reader, ModelConfig& config) {

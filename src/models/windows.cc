@@ -64,7 +64,13 @@ void read_windows(const GgufFile& file, const std::string& architecture, ModelCo
     throw UserError(
         fmt::format("{}: key '{}' is {} (expected 0..{})", file.path(), key, *window, kMostContext));
   }
-  set_windows(config, *window, has_window);
+  const auto pattern = file.integers(key + "_pattern");
+  if (pattern && static_cast<int>(pattern->size()) != config.layers) {
+    throw UserError(fmt::format("{}: key '{}_pattern' has {} entries for {} layers", file.path(), key,
+                                pattern->size(), config.layers));
+  }
+  set_windows(config, *window,
+              [&](int layer) { return pattern ? (*pattern)[layer] != 0 : has_window(layer); });
 }
 
 }  // namespace kvlab

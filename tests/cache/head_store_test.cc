@@ -132,6 +132,21 @@ TEST_P(HeadStoreTest, AForkIsNotChangedByItsParentNorTheOtherWayRound) {
   EXPECT_EQ(allocated_bytes(Account::kCache), start);
 }
 
+// The first change that unshares the lists is a removal, of the last slot among others.
+TEST_P(HeadStoreTest, AForkMayBeginWithARemoval) {
+  Pair parent = make();
+  for (int i = 0; i < 37; ++i) append(parent);
+  remove_some(parent, 5);
+  Pair fork = parent;
+  const auto last = static_cast<int32_t>(fork.plain.size()) - 1;
+  fork.store.remove(std::vector<int32_t>{last - 1, 0});
+  fork.plain.erase(fork.plain.begin() + last - 1);
+  fork.plain[0] = fork.plain.back();
+  fork.plain.pop_back();
+  expect_equal(fork);
+  expect_equal(parent);
+}
+
 TEST_P(HeadStoreTest, PositionsAreStoredOnlyWhereEntriesAreMissing) {
   Pair pair = make();
   for (int i = 0; i < 20; ++i) append(pair);

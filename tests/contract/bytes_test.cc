@@ -14,6 +14,7 @@ using testing::method_of;
 using testing::random_tokens;
 using testing::streaming_recipes;
 using testing::tiny_model;
+using testing::tiny_shape;
 using testing::two_phase_recipes;
 
 class BytesTest : public testing::OneThread {};
@@ -78,6 +79,7 @@ TEST_F(BytesTest, AreWhatIsAllocated) {
 // A cache of at most 24 entries a head is as small after 480 tokens as after 120, and far below the dense
 // one.
 TEST_F(BytesTest, ShrinkWhenEntriesGo) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::vector<int32_t> tokens = random_tokens(480, 32);
   Session dense(tiny_model(), method_of("none"), cache_options());
   dense.extend(tokens);
@@ -95,6 +97,7 @@ TEST_F(BytesTest, ShrinkWhenEntriesGo) {
 }
 
 TEST_F(BytesTest, TheEndOfAContextFreesPages) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::vector<int32_t> tokens = random_tokens(160, 33);
   for (const std::string& recipe : context_recipes(0.1)) {
     SCOPED_TRACE(recipe);
@@ -109,6 +112,7 @@ TEST_F(BytesTest, TheEndOfAContextFreesPages) {
 
 // Up to the end of the context entries carry what both scorers need, then what the streaming one does.
 TEST_F(BytesTest, TwoPhasesCarryTheContextsScoresUpToItsEnd) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::vector<int32_t> tokens = random_tokens(100, 36);
   struct Case {
     const char *context, *decode;
@@ -140,6 +144,7 @@ TEST_F(BytesTest, TwoPhasesCarryTheContextsScoresUpToItsEnd) {
 
 // Forks share what neither has changed.
 TEST_F(BytesTest, ForksSharePages) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::vector<int32_t> tokens = random_tokens(160, 34);
   const int64_t start = now_allocated();
   {
@@ -174,6 +179,7 @@ TEST_F(BytesTest, ListsWhatAnEntryCosts) {
 
 // Entries that go leave gaps, so the positions of the others are stored while all are still there.
 TEST_F(BytesTest, ThePeakCountsPositionsThatEvictionsStore) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::vector<int32_t> tokens = random_tokens(64, 37);
   Session dense(tiny_model(), method_of("none"), cache_options());
   dense.extend(tokens);

@@ -22,12 +22,14 @@ using testing::random_tokens;
 using testing::run;
 using testing::RunPlan;
 using testing::tiny_model;
+using testing::tiny_shape;
 
 class AtContextTest : public testing::OneThread {};
 
 constexpr int64_t kContext = 97, kTokens = 140;
 
 TEST_F(AtContextTest, ActsOnceAndKeepsTheFloor) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::vector<int32_t> tokens = random_tokens(kTokens, 61);
   for (const double keep : {0.3, 0.5}) {
     const auto kept = static_cast<size_t>(std::floor(kContext * keep));
@@ -57,6 +59,7 @@ TEST_F(AtContextTest, ActsOnceAndKeepsTheFloor) {
 }
 
 TEST_F(AtContextTest, ProtectsSinksAndWindow) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::vector<int32_t> tokens = random_tokens(kTokens, 62);
   for (const ScorerInfo* scorer : online_scorers()) {
     const std::string recipe =
@@ -97,6 +100,7 @@ TEST_F(AtContextTest, ForksKnowWhetherTheContextHasEnded) {
 
 // The prefix protocol scores what follows the context, its first token by a query that saw everything.
 TEST_F(AtContextTest, PrefixProtocol) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   TokenDocument document;
   document.tokens = random_tokens(kTokens, 64);
   document.scored.assign(kTokens, 1);

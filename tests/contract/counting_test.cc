@@ -16,6 +16,7 @@ using testing::method_of;
 using testing::random_tokens;
 using testing::streaming_recipes;
 using testing::tiny_model;
+using testing::tiny_shape;
 using testing::two_phase_recipes;
 
 class CountingTest : public testing::OneThread {};
@@ -139,6 +140,7 @@ RunOptions options_with(int64_t extend_size) {
 }
 
 TEST_F(CountingTest, StreamedDocuments) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   std::vector<std::string> recipes = streaming_recipes();
   recipes.push_back("none");
   recipes.push_back("h2o(size=20,window=20)");  // every eviction is forced
@@ -148,6 +150,7 @@ TEST_F(CountingTest, StreamedDocuments) {
 }
 
 TEST_F(CountingTest, CompressedContexts) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   std::vector<std::string> recipes = context_recipes(0.3);
   for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
   for (const std::string& recipe : recipes) {
@@ -161,6 +164,7 @@ TEST_F(CountingTest, CompressedContexts) {
 
 // The lives are those that a plain step-by-step policy gives for the scorer's own scores: here the position.
 TEST_F(CountingTest, LivesAreThoseOfTheStepByStepPolicy) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   using Naive = testing::NaivePolicy;
   std::vector<float> scores(kTokens);
   for (int64_t j = 0; j < kTokens; ++j) scores[j] = static_cast<float>(j);

@@ -227,6 +227,7 @@ TEST_F(ExternalTest, UnevenBudgetsFreeMemory) {
 }
 
 TEST_F(ExternalTest, UnevenBudgetsAtTheEndOfAContext) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::string table =
       folder_.write("b.json", R"({"keep": [[0.5, 0.25], [0.25, 0.5], [1, 0.1]]})").string();
   RunOptions options;

@@ -25,6 +25,11 @@ class OneThread : public ::testing::Test {
 // KVLAB_TEST_ARCHITECTURE set, a model of that architecture (support/tiny_architectures.h).
 std::shared_ptr<const Model> tiny_model(DType type = DType::kF32);
 ModelShape tiny_shape();
+
+// For tests that count what full attention leaves; sliding windows have windows_test.cc.
+#define KVLAB_NEEDS_FULL_ATTENTION() \
+  if (!tiny_shape().windows.empty()) GTEST_SKIP() << "counts what full attention leaves"
+
 std::vector<int32_t> random_tokens(int count, uint64_t seed);
 
 // Scorers whose sessions decide as they go: all but the planned ones, which have tests of their own.

@@ -17,6 +17,7 @@ constexpr int64_t kTokens = 3000, kExtend = 512;
 
 // Of every way of attending; tova decides for all heads together.
 TEST_F(LongRunTest, BytesAreFlatFromTheSecondExtendOn) {
+  KVLAB_NEEDS_FULL_ATTENTION();
   const std::vector<int32_t> tokens = random_tokens(kTokens, 121);
   for (const std::string recipe : {"knorm(size=64)", "streaming_llm(size=64)", "h2o(size=64)",
                                    "tova(size=64)", "snapkv(size=64,every=32)", "expected_attention(size=64)",

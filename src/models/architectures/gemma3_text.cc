@@ -69,6 +69,8 @@ void read_gguf(const GgufFile& file, ModelConfig& config) {
   config.query_scale =
       1 / std::sqrt(config.layers == 62 ? static_cast<double>(config.hidden) / config.query_heads
                                         : static_cast<double>(config.head_dim));
+  if (const auto scale = file.real("gemma3.attention.scale"); scale && *scale > 0)
+    config.query_scale = *scale;
   if (file.real("gemma3.final_logit_softcapping").value_or(0) > 0) {
     throw UserError(file.path() + ": gemma3.final_logit_softcapping: soft-capping is not supported");
   }

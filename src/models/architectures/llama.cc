@@ -2,6 +2,7 @@
 // attention, SwiGLU. Touvron et al.: LLaMA, arXiv:2302.13971; Llama 3.1 adds the rotary scaling of
 // models/rotary.h. GGUF files of Mistral models without a window are llamas too.
 #include "models/architecture.h"
+#include "models/windows.h"
 
 namespace kvlab {
 
@@ -21,6 +22,7 @@ const ArchitectureInfo kArchitectureInfo_llama = {
           config.qkv_bias = gguf_has_layer_tensor(file, "attn_q.bias");
           config.output_bias = gguf_has_layer_tensor(file, "attn_output.bias");
           config.mlp_bias = gguf_has_layer_tensor(file, "ffn_up.bias");
+          read_windows(file, "llama", config, [](int) { return true; });  // a mistral's
         },
     .gguf = llama_gguf("llama", RowOrder::kRotaryPairs),
     .tensors = llama_tensors,

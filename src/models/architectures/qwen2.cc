@@ -16,7 +16,11 @@ const ArchitectureInfo kArchitectureInfo_qwen2 = {
           config.qkv_bias = true;
           read_upper_windows(json, config);
         },
-    .read_gguf = [](const GgufFile&, ModelConfig& config) { config.qkv_bias = true; },
+    .read_gguf =
+        [](const GgufFile& file, ModelConfig& config) {
+          config.qkv_bias = true;
+          read_windows(file, "qwen2", config, [](int) { return true; });
+        },
     .gguf = llama_gguf("qwen2", RowOrder::kSame),
     .tensors = llama_tensors,
 };

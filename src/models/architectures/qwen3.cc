@@ -37,7 +37,8 @@ const ArchitectureInfo kArchitectureInfo_qwen3 = {
           config.qkv_bias = config.output_bias = json.flag("attention_bias").value_or(false);
           read_upper_windows(json, config);
         },
-    .read_gguf = [](const GgufFile&, ModelConfig&) {},
+    .read_gguf = [](const GgufFile& file,
+                    ModelConfig& config) { read_windows(file, "qwen3", config, [](int) { return true; }); },
     .gguf = qwen3_gguf(),
     .tensors = qwen3_tensors,
 };
