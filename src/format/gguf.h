@@ -28,6 +28,7 @@ class GgufFile {
   virtual std::optional<bool> flag(const std::string& key) const = 0;
   virtual std::optional<std::vector<std::string>> texts(const std::string& key) const = 0;
   virtual std::optional<std::vector<int64_t>> integers(const std::string& key) const = 0;
+  virtual std::optional<std::vector<float>> floats(const std::string& key) const = 0;
 
   virtual std::vector<std::string> tensor_names() const = 0;  // as in the file
   virtual bool has_tensor(const std::string& name) const = 0;
