@@ -158,7 +158,7 @@ TEST(GgufScoreVocabulary, SpacesAsTheFileSays) {
     gguf_set_val_bool(f, "tokenizer.ggml.add_eos_token", true);
   }));
   EXPECT_EQ(tokenizer->encode("  b   b "), (Ids{4, 5, 4}));
-  EXPECT_EQ(tokenizer->decode({5, 4}), " b");
+  EXPECT_EQ(tokenizer->decode({5, 4}), "b");
   EXPECT_FALSE(tokenizer->add_bos());
   EXPECT_TRUE(tokenizer->add_eos());
 }

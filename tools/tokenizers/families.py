@@ -1,5 +1,9 @@
 """The tokenizer.json of the families that kvlab knows, with small vocabularies trained on a given text."""
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+import json
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+import strings
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -107,18 +111,24 @@ FAMILIES = {
 
 
 def train(name, text, size):
-    """Trains on words of the text, as a library object would, and gives the vocabulary and the merges."""
+    """The vocabulary and the merges of short stretches of the text and of random strings. They are not cut into words, so
+    that there are merges across every border that a family draws: a wrong border then gives wrong ids."""
     by_bytes = FAMILIES[name][5].get("by_bytes", False)
     tokenizer = Tokenizer(models.BPE())
+    stretches = pre_tokenizers.Split(Regex(r"[\s\S]{1,12}"), "isolated")
     if by_bytes:
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [stretches, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
         alphabet = pre_tokenizers.ByteLevel.alphabet()
     else:
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+        tokenizer.normalizer = normalizers.Replace(" ", MARK)
+        tokenizer.pre_tokenizer = stretches
         alphabet = []
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(text.splitlines(), trainer)
-    import json
+    words = text.split()
+    hard = [strings.random_text(-1 - seed, words, [], 30) for seed in range(1000)]
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, limit_alphabet=max(256, size // 4),
+                                  show_progress=False)
+    tokenizer.train_from_iterator([text[:100000], *hard], trainer)
     model = json.loads(tokenizer.to_str())["model"]
     return sorted(model["vocab"], key=model["vocab"].get), model["merges"]
 

@@ -24,11 +24,11 @@ ALPHABET = [group for group in ALPHABET if group]
 CONTROLS = [chr(c) for c in range(1, 32)] + ["\x7f"]
 
 
-def random_text(seed, words, special):
-    """A text from a seed, of words from a book, whole ranges of Unicode, and special tokens."""
+def random_text(seed, words, special, most):
+    """A text of at most `most` pieces from a seed: of words from a book, whole ranges of Unicode, and special tokens."""
     rng = random.Random(seed)
     out = []
-    for _ in range(rng.choice([0, 1, 2, 3, 5, 8, 13, 30])):
+    for _ in range(min(most, rng.choice([0, 1, 2, 3, 5, 8, 13, 30]))):
         kind = rng.random()
         if kind < 0.35:
             out.append(rng.choice(words) + rng.choice(["", " ", " ", " ", ", "]))
