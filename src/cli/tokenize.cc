@@ -92,7 +92,7 @@ void run_lines(const Flags& f, const Worker& worker) {
   if (!in) throw UserError(f.lines + ": cannot be read");
   std::string line;
   for (int64_t number = 1; std::getline(in, line); ++number) {
-    const std::string where = fmt::format("{}:{}", f.lines, number);
+    const std::string where = fmt::format("{}:{}", f.lines == "-" ? "standard input" : f.lines, number);
     const json value = parse_json(line, where);
     if (f.decode) {
       fmt::print("{}\n", quoted(worker.decode(ids_of(value, where))));

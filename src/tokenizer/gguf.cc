@@ -28,7 +28,6 @@ constexpr KnownSplit kKnownSplits[] = {
     {"qwen2", qwen2_split, false, false, true},
     {"qwen35", qwen35_split, false, false, true},
     {"deepseek-r1-qwen", qwen2_split},
-    {"stablelm2", qwen2_split, false, false, true},
     {"tekken", tekken_split, true, true},
     {"gpt-4o", gpt4o_split},
     {"olmo", gpt2_split, false, false, true},
@@ -36,7 +35,6 @@ constexpr KnownSplit kKnownSplits[] = {
     {"mpt", gpt2_split, false, false, true},
     {"starcoder", smollm_split},
     {"refact", smollm_split},
-    {"command-r", smollm_split, false, true, true},
     {"dbrx", llama3_split},
     {"smaug-bpe", llama3_split},
 };
