@@ -144,10 +144,10 @@ const CommandInfo kCommandInfo_tokenize = {
       app.add_option("TEXT", f->text, "the text, or with --decode a list of ids as [1,2,3]");
       app.add_option("--model", f->model,
                      "GGUF file, or folder with tokenizer.json or tokenizer.model [the built-in model]");
-      app.add_option("--file", f->file, "read the text from a file; - is standard input");
+      app.add_option("--file", f->file, "read the text from a file; - is standard input [none]");
       app.add_option("--lines", f->lines,
                      "read many texts, one JSON string a line, and print a list of ids for each; - is "
-                     "standard input");
+                     "standard input [none]");
       app.add_flag("--decode", f->decode, "the other way: from ids to texts");
       app.add_flag("--count", f->count, "print only how many tokens there are");
       app.add_option("--special", f->special,
