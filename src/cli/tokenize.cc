@@ -25,7 +25,7 @@ struct Flags {
 };
 
 // A token's bytes in quotes, with escapes for what is not printable.
-std::string quoted(const std::string& bytes) {
+std::string in_quotes(const std::string& bytes) {
   return json(bytes).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -95,7 +95,7 @@ void run_lines(const Flags& f, const Worker& worker) {
     const std::string where = fmt::format("{}:{}", f.lines == "-" ? "standard input" : f.lines, number);
     const json value = parse_json(line, where);
     if (f.decode) {
-      fmt::print("{}\n", quoted(worker.decode(ids_of(value, where))));
+      fmt::print("{}\n", in_quotes(worker.decode(ids_of(value, where))));
     } else {
       const std::vector<int32_t> ids = worker.encode(text_of(value, where));
       fmt::print("{}\n", f.count ? std::to_string(ids.size()) : json(ids).dump());
@@ -103,8 +103,17 @@ void run_lines(const Flags& f, const Worker& worker) {
   }
 }
 
+// What each token adds behind the one before it: a decoder may drop the space of a text's first token.
 void print_pieces(const Worker& worker, const std::vector<int32_t>& ids) {
-  for (const int32_t id : ids) fmt::print("{:>8}  {}\n", id, quoted(worker.decode({id})));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    std::string piece = worker.decode({ids[i]});
+    if (i > 0) {
+      const std::string before = worker.decode({ids[i - 1]});
+      const std::string both = worker.decode({ids[i - 1], ids[i]});
+      if (both.starts_with(before)) piece = both.substr(before.size());
+    }
+    fmt::print("{:>8}  {}\n", ids[i], in_quotes(piece));
+  }
   fmt::print("{} tokens\n", ids.size());
 }
 

@@ -56,6 +56,8 @@ TEST_F(Tokenize, PiecesAndCounts) {
   // This family sets BOS in front and EOS behind.
   EXPECT_THAT(pieces.out, HasSubstr("1  \"<s>\"\n"));
   EXPECT_THAT(pieces.out, HasSubstr("2  \"</s>\"\n4 tokens\n"));
+  // A space is shown where it is not the first of the text.
+  EXPECT_THAT(run({"a w", "--bos", "no", "--eos", "no"}).out, HasSubstr("\" w"));
   EXPECT_EQ(run({"a<s>", "--count", "--bos", "no"}).out, "3\n");
   EXPECT_EQ(run({"--file", folder_.write("text", "a").string(), "--count"}).out, "3\n");
   EXPECT_EQ(run({"[1, 2]", "--decode"}).out, "<s></s>\n");
