@@ -39,8 +39,9 @@ int run(const ModelFlags& flags) {
   try {
     const auto tokenizer = open_tokenizer_of(files);
     row("tokenizer", tokenizer->description());
-    row("BOS, EOS", fmt::format("{}, {}; BOS is {}added to text", tokenizer->bos(), tokenizer->eos(),
-                                tokenizer->add_bos() ? "" : "not "));
+    row("BOS, EOS", fmt::format("{}, {}; BOS is {}added to text{}", tokenizer->bos(), tokenizer->eos(),
+                                tokenizer->add_bos() ? "" : "not ",
+                                tokenizer->add_eos() ? ", and the tokenizer asks for EOS behind it" : ""));
   } catch (const std::exception& error) {
     row("tokenizer", fmt::format("none: {}", error.what()));
   }

@@ -151,6 +151,20 @@ class MappedGguf final : public GgufFile {
     return result;
   }
 
+  std::optional<std::vector<float>> floats(const std::string& key) const override {
+    const int64_t id = gguf_find_key(context_.get(), key.c_str());
+    if (id < 0) return std::nullopt;
+    const bool is_array = gguf_get_kv_type(context_.get(), id) == GGUF_TYPE_ARRAY;
+    if (!is_array || gguf_get_arr_type(context_.get(), id) != GGUF_TYPE_FLOAT32) {
+      throw wrong_type(key, id, "an array of 32-bit floats");
+    }
+    std::vector<float> result(gguf_get_arr_n(context_.get(), id));
+    if (!result.empty()) {
+      std::memcpy(result.data(), gguf_get_arr_data(context_.get(), id), result.size() * sizeof(float));
+    }
+    return result;
+  }
+
   std::vector<std::string> tensor_names() const override { return names_; }
   bool has_tensor(const std::string& name) const override { return tensors_.count(name) != 0; }
   std::vector<int64_t> tensor_shape(const std::string& name) const override { return at(name).shape; }
@@ -164,6 +178,7 @@ class MappedGguf final : public GgufFile {
  private:
   static bool is_integer(gguf_type type) {
     switch (type) {
+      case GGUF_TYPE_BOOL:
       case GGUF_TYPE_UINT8:
       case GGUF_TYPE_INT8:
       case GGUF_TYPE_UINT16:
@@ -188,6 +203,7 @@ class MappedGguf final : public GgufFile {
 
   int64_t integer_at(const std::string& key, gguf_type type, const void* data, size_t index) const {
     switch (type) {
+      case GGUF_TYPE_BOOL:
       case GGUF_TYPE_UINT8:
         return value_at<uint8_t>(data, index);
       case GGUF_TYPE_INT8:

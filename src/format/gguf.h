@@ -29,6 +29,7 @@ class GgufFile {
   virtual std::optional<std::vector<std::string>> texts(const std::string& key) const = 0;
   virtual std::optional<std::vector<int64_t>> integers(
       const std::string& key) const = 0;  // or flags, as 0 and 1
+  virtual std::optional<std::vector<float>> floats(const std::string& key) const = 0;
 
   virtual void release() const = 0;  // see MappedFile
 

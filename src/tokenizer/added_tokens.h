@@ -15,22 +15,28 @@ struct AddedToken {
   bool special = true;  // found only where special tokens are wanted, and left out of decoded text on demand
   bool left_strip = false;  // swallows the white space on its left
   bool right_strip = false;
-  bool second_pass = false;  // looked for in what the others leave (Hugging Face's "normalized")
+  bool single_word = false;  // not within a word
+  bool second_pass = false;  // looked for in normalized text that the others leave ("normalized")
+  bool verbatim = false;     // its text is not normalized for that, since the file holds it normalized
 };
 
 class AddedTokens {
  public:
   AddedTokens() = default;
-  explicit AddedTokens(std::vector<AddedToken> tokens);
+  // `normalized`: what is looked for in the second pass, one text a token.
+  AddedTokens(std::vector<AddedToken> tokens, const std::vector<std::string>& normalized);
 
   struct Piece {
     std::string_view text;
     int32_t id = -1;  // -1: ordinary text
   };
-  // The leftmost token and the longest of those first. Special ones only when `parse_special` is set.
+  // The leftmost token and the longest of those first. Special ones only when `parse_special` is set. These
+  // find the tokens of the first pass, and of the second.
   std::vector<Piece> split(std::string_view text, bool parse_special) const;
-
-  const std::vector<AddedToken>& tokens() const { return tokens_; }
+  std::vector<Piece> split_normalized(std::string_view text, bool parse_special) const;
+  // The first pass, and special tokens of the second as well, as they are written: for a part of a template,
+  // which is normalized only together with text that may hold no special tokens.
+  std::vector<Piece> split_template(std::string_view text, bool parse_special) const;
 
  private:
   struct Node {
@@ -43,11 +49,12 @@ class AddedTokens {
     bool starts[256] = {};
   };
   static void insert(Tree& tree, const std::string& text, int token);
-  const AddedToken* match(const Tree& tree, std::string_view text, bool parse_special) const;
-  void split(const Tree& tree, std::string_view text, bool parse_special, std::vector<Piece>& out) const;
+  // The token of the longest match at the start of `text`, and the bytes that it takes.
+  const AddedToken* match(const Tree& tree, std::string_view text, bool parse_special, size_t& size) const;
+  std::vector<Piece> split(const Tree& tree, std::string_view text, bool parse_special) const;
 
   std::vector<AddedToken> tokens_;
-  Tree first_, second_;
+  Tree first_, second_, template_;
 };
 
 }  // namespace kvlab

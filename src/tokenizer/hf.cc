@@ -1,11 +1,12 @@
-// Hugging Face folders: tokenizer.json and tokenizer_config.json.
+// Hugging Face folders: tokenizer.json and tokenizer_config.json, or tokenizer.model.
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
 
 #include "base/error.h"
-#include "tokenizer/byte_bpe.h"
+#include "tokenizer/bpe_tokenizer.h"
+#include "tokenizer/known_splits.h"
 #include "tokenizer/readers.h"
 
 namespace kvlab {
@@ -35,40 +36,10 @@ int32_t read_id(const json& value) {
 std::vector<AddedToken> read_added_tokens(const JsonSettings& tokenizer) {
   std::vector<AddedToken> added;
   for (const JsonSettings& entry : tokenizer.objects("added_tokens")) {
-    AddedToken token{static_cast<int32_t>(entry.needed_integer("id", 0, kMostTokens - 1)),
-                     entry.needed_text("content")};
-    token.special = entry.flag("special").value_or(false);
-    token.left_strip = entry.flag("lstrip").value_or(false);
-    token.right_strip = entry.flag("rstrip").value_or(false);
-    token.second_pass = entry.flag("normalized").value_or(!token.special);
-    if (entry.flag("single_word").value_or(false)) {
-      throw UserError("added token \"" + token.text + "\" has single_word set, which is not supported");
-    }
-    added.push_back(std::move(token));
+    const auto id = static_cast<int32_t>(entry.needed_integer("id", 0, kMostTokens - 1));
+    added.push_back(read_added_token(entry, id));
   }
   return added;
-}
-
-// The token that a post-processor puts in front of a text, or "".
-std::string leading_token(const JsonSettings& post_processor) {
-  const std::string type = post_processor.needed_text("type");
-  if (type == "Sequence") {
-    for (const JsonSettings& part : post_processor.objects("processors")) {
-      const std::string token = leading_token(part);
-      if (!token.empty()) return token;
-    }
-  }
-  if (type != "TemplateProcessing") return "";
-  const std::vector<JsonSettings> single = post_processor.objects("single");
-  const auto token = single.empty() ? std::nullopt : single[0].object("SpecialToken");
-  return token ? token->needed_text("id") : "";
-}
-
-// "bos_token" and the like: a text, or an object with a text. nullopt: not there.
-std::optional<std::string> read_token_name(const JsonSettings& config, const char* name) {
-  const json* value = config.find(name);
-  if (value && value->is_object()) return config.needed_object(name).needed_text("content");
-  return config.text(name);
 }
 
 int find_added(const std::vector<AddedToken>& added, const json& vocab, const std::string& name) {
@@ -79,16 +50,6 @@ int find_added(const std::vector<AddedToken>& added, const json& vocab, const st
   return found == vocab.end() ? -1 : read_id(*found);
 }
 
-// A text, or a list of named ones of which "default" is taken.
-std::string read_chat_template(const JsonSettings& config) {
-  const json* value = config.find("chat_template");
-  if (!value || !value->is_array()) return config.text("chat_template").value_or("");
-  for (const JsonSettings& entry : config.objects("chat_template")) {
-    if (entry.needed_text("name") == "default") return entry.needed_text("template");
-  }
-  return "";
-}
-
 const json& vocabulary_of(const JsonSettings& model) {
   const json* vocab = model.find("vocab");
   if (!vocab) throw model.missing("vocab");
@@ -96,24 +57,23 @@ const json& vocabulary_of(const JsonSettings& model) {
   return *vocab;
 }
 
-HfSettings read_settings(const JsonSettings& tokenizer, const JsonSettings& config) {
+TokenizerSettings read_settings(const JsonSettings& tokenizer, const JsonSettings& config) {
   const json& vocab = vocabulary_of(tokenizer.needed_object("model"));
-  HfSettings settings;
+  TokenizerSettings settings;
   settings.added = read_added_tokens(tokenizer);
-  const auto post_processor = tokenizer.object("post_processor");
-  const std::string leading = post_processor ? leading_token(*post_processor) : "";
-  const std::string bos = read_token_name(config, "bos_token").value_or(leading);
+  const FrameTokens frame = read_post_processor(tokenizer);
+  const std::string bos = read_token_name(config, "bos_token").value_or(frame.front);
+  const std::string eos = read_token_name(config, "eos_token").value_or(frame.behind);
   settings.bos = bos.empty() ? -1 : find_added(settings.added, vocab, bos);
-  settings.eos = find_added(settings.added, vocab, read_token_name(config, "eos_token").value_or(""));
-  settings.add_bos = settings.bos >= 0 && config.flag("add_bos_token").value_or(bos == leading);
+  settings.eos = eos.empty() ? -1 : find_added(settings.added, vocab, eos);
+  settings.add_bos = settings.bos >= 0 && config.flag("add_bos_token").value_or(bos == frame.front);
+  settings.add_eos = settings.eos >= 0 && config.flag("add_eos_token").value_or(eos == frame.behind);
   settings.chat_template = read_chat_template(config);
   return settings;
 }
 
-using MergeNames = std::pair<std::string_view, std::string_view>;
-
 // "a b", or ["a", "b"].
-MergeNames read_merge(const json& entry) {
+MergeNames::value_type read_merge(const json& entry) {
   if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
     return {entry[0].get_ref<const std::string&>(), entry[1].get_ref<const std::string&>()};
   }
@@ -126,66 +86,61 @@ MergeNames read_merge(const json& entry) {
   return {both.substr(0, space), both.substr(space + 1)};
 }
 
-std::vector<MergeNames> read_merges(const JsonSettings& model) {
+MergeNames read_merges(const JsonSettings& model) {
   const json* list = model.find("merges");
   if (!list) throw model.missing("merges");
   if (!list->is_array()) throw model.bad("merges", "an array");
-  std::vector<MergeNames> merges;
+  MergeNames merges;
   merges.reserve(list->size());
   for (const json& entry : *list) merges.push_back(read_merge(entry));
   return merges;
 }
 
-void require_plain(const JsonSettings& tokenizer, const JsonSettings& model) {
-  if (const auto normalizer = tokenizer.object("normalizer")) {
-    throw UserError("normalizer \"" + normalizer->needed_text("type") +
-                    "\" is not supported with byte-level BPE (only none)");
-  }
+void require_plain(const JsonSettings& model) {
+  const std::string type = model.needed_text("type");
+  if (type != "BPE") throw UserError("model type \"" + type + "\" is not supported (known: BPE)");
   for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (model.text(name).value_or("") != "") throw UserError(std::string(name) + " is not supported");
   }
-}
-
-std::shared_ptr<const Tokenizer> make_byte_bpe(const JsonSettings& tokenizer, HfSettings settings) {
-  const JsonSettings model = tokenizer.needed_object("model");
-  require_plain(tokenizer, model);
-  const json& vocab = vocabulary_of(model);
-  ByteBpeParts parts;
-  parts.tokens = read_vocabulary(vocab, settings.added);
-  parts.merges = read_merges(model);
-  parts.split = read_pre_tokenizer(tokenizer);
-  parts.split_name = split_name(parts.split);
-  if (parts.split_name.empty()) parts.split_name = "pattern of its own";
-  parts.ignore_merges = model.flag("ignore_merges").value_or(false);
-  if (const auto unknown = read_token_name(model, "unk_token")) {
-    parts.unknown = find_added(settings.added, vocab, *unknown);
+  const json* dropout = model.find("dropout");
+  if (dropout && *dropout != 0.0) {
+    throw UserError("dropout is " + json_value_text(*dropout) +
+                    ", which makes tokens by chance (expected null; it is meant for training)");
   }
-  parts.fuse_unknown = model.flag("fuse_unk").value_or(false);
-  parts.added = std::move(settings.added);
-  parts.bos = settings.bos;
-  parts.eos = settings.eos;
-  parts.add_bos = settings.add_bos;
-  parts.chat_template = std::move(settings.chat_template);
-  return std::make_shared<ByteBpe>(std::move(parts));
 }
 
-std::shared_ptr<const Tokenizer> make_fallback_bpe(const JsonSettings& tokenizer, HfSettings settings) {
-  std::vector<std::string> tokens =
-      read_vocabulary(vocabulary_of(tokenizer.needed_object("model")), settings.added);
-  return make_fallback_bpe(std::move(tokens), tokenizer.needed_object("decoder"), std::move(settings));
+std::string describe_kind(const HfPreTokenizer& cuts, bool byte_fallback) {
+  if (!cuts.by_bytes) return byte_fallback ? "BPE with byte fallback" : "BPE";
+  const std::string name = split_name(cuts.steps);
+  return "byte-level BPE (" + (name.empty() ? "pattern of its own" : name) + ")";
 }
 
 std::shared_ptr<const Tokenizer> make_tokenizer(const JsonSettings& tokenizer, const JsonSettings& config) {
   const JsonSettings model = tokenizer.needed_object("model");
-  const std::string type = model.needed_text("type");
-  if (type != "BPE") throw UserError("model type \"" + type + "\" is not supported (known: BPE)");
-  HfSettings settings = read_settings(tokenizer, config);
-  const auto decoder = tokenizer.object("decoder");
-  if (decoder && decoder->needed_text("type") == "ByteLevel") {
-    return make_byte_bpe(tokenizer, std::move(settings));
+  require_plain(model);
+  const json& vocab = vocabulary_of(model);
+  BpeTokenizerParts parts;
+  parts.settings = read_settings(tokenizer, config);
+  parts.tokens = read_vocabulary(vocab, parts.settings.added);
+  parts.model.merges = merges_by_id(parts.tokens, read_merges(model));
+  parts.model.byte_fallback = model.flag("byte_fallback").value_or(false);
+  parts.model.ignore_merges = model.flag("ignore_merges").value_or(false);
+  parts.model.fuse_unknown = model.flag("fuse_unk").value_or(false);
+  if (const auto unknown = read_token_name(model, "unk_token")) {
+    parts.model.unknown = find_added(parts.settings.added, vocab, *unknown);
   }
-  if (model.flag("byte_fallback").value_or(false)) return make_fallback_bpe(tokenizer, std::move(settings));
-  throw UserError("this BPE is neither byte-level (decoder ByteLevel) nor does it fall back to bytes");
+  parts.normalizer = read_normalizer(tokenizer);
+  HfPreTokenizer cuts = read_pre_tokenizer(tokenizer);
+  parts.kind = describe_kind(cuts, parts.model.byte_fallback);
+  parts.model.by_bytes = cuts.by_bytes;
+  parts.split = std::move(cuts.steps);
+  HfDecoder decoder = read_decoder(tokenizer);
+  if (decoder.byte_table && !parts.model.by_bytes) {
+    throw UserError("the decoder is ByteLevel, but the pre_tokenizer has no ByteLevel");
+  }
+  parts.decoder = std::move(decoder.steps);
+  parts.decode_byte_table = decoder.byte_table;
+  return std::make_shared<BpeTokenizer>(std::move(parts));
 }
 
 // Of tokenizer_config.json, and of chat_template.jinja, which goes before it.
@@ -201,6 +156,31 @@ json read_extras(const fs::path& folder, const fs::path& config_path) {
 }
 
 }  // namespace
+
+AddedToken read_added_token(const JsonSettings& entry, int32_t id) {
+  AddedToken token{id, entry.needed_text("content")};
+  token.special = entry.flag("special").value_or(false);
+  token.left_strip = entry.flag("lstrip").value_or(false);
+  token.right_strip = entry.flag("rstrip").value_or(false);
+  token.single_word = entry.flag("single_word").value_or(false);
+  token.second_pass = entry.flag("normalized").value_or(!token.special);
+  return token;
+}
+
+std::optional<std::string> read_token_name(const JsonSettings& config, const char* name) {
+  const json* value = config.find(name);
+  if (value && value->is_object()) return config.needed_object(name).needed_text("content");
+  return config.text(name);
+}
+
+std::string read_chat_template(const JsonSettings& config) {
+  const json* value = config.find("chat_template");
+  if (!value || !value->is_array()) return config.text("chat_template").value_or("");
+  for (const JsonSettings& entry : config.objects("chat_template")) {
+    if (entry.needed_text("name") == "default") return entry.needed_text("template");
+  }
+  return "";
+}
 
 std::vector<std::string> read_vocabulary(const json& vocab, const std::vector<AddedToken>& added) {
   std::vector<std::string> tokens;
@@ -226,21 +206,29 @@ std::vector<std::string> read_vocabulary(const json& vocab, const std::vector<Ad
     taken[id] = true;
     token = text;
   }
-  for (const AddedToken& token : added) place(token.id) = token.text;
+  for (const AddedToken& token : added) place(token.id);
   return tokens;
 }
 
 std::shared_ptr<const Tokenizer> open_hf_tokenizer(const std::string& folder) {
   const fs::path path = fs::path(folder) / "tokenizer.json";
+  const fs::path model_path = fs::path(folder) / "tokenizer.model";
   const fs::path config_path = fs::path(folder) / "tokenizer_config.json";
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) {
-    throw UserError(folder + ": there is no tokenizer.json in it (transformers' save_pretrained writes one)");
+  const bool has_json = fs::exists(path, ignored);
+  if (!has_json && !fs::exists(model_path, ignored)) {
+    throw UserError(
+        folder +
+        ": there is no tokenizer.json and no tokenizer.model in it (transformers' save_pretrained "
+        "writes the first)");
   }
   const json config = read_extras(folder, config_path);
+  const JsonSettings config_settings(config, config_path.string());
+  if (!has_json) {
+    return make_sentencepiece_tokenizer(model_path.string(), read_file(model_path), config_settings);
+  }
   const json tokenizer = parse_json(read_file(path), path.string());
   const JsonSettings tokenizer_settings(tokenizer, path.string());
-  const JsonSettings config_settings(config, config_path.string());
   try {
     return make_tokenizer(tokenizer_settings, config_settings);
   } catch (const UserError& error) {  // of a value, with the file's name, or of how the parts fit together

@@ -10,20 +10,32 @@
 
 namespace kvlab {
 
-// Every match of the pattern becomes a piece, and so does what lies between matches. "" does not cut.
+// What becomes of the matches of a pattern. The names are those of tokenizer.json.
+enum class SplitBehavior {
+  kRemoved,             // they go
+  kIsolated,            // a piece each
+  kMergedWithPrevious,  // with what stands before them
+  kMergedWithNext,
+  kContiguous,  // neighbouring ones become one piece
+};
+
+// Where a step sets its prefix in front of a piece that does not begin with it.
+enum class PrefixPlace { kNowhere, kEveryPiece, kStartOfText };
+
+// Changes a piece, in the order of the members, and cuts it.
 struct SplitStep {
-  std::string pattern;
-  bool add_prefix_space = false;  // before cutting, unless there is one
+  std::string space = "";  // what every space becomes; "": it stays
+  std::string prefix = "";
+  PrefixPlace place = PrefixPlace::kNowhere;
+  std::string pattern = "";  // "": no cuts
+  SplitBehavior behavior = SplitBehavior::kIsolated;
+  bool invert = false;  // what lies between the matches is taken for them
   bool operator==(const SplitStep&) const = default;
 };
 using SplitSteps = std::vector<SplitStep>;  // each cuts the pieces of the one before
 
-const SplitSteps& gpt2_split();
-const SplitSteps& smollm_split();
-const SplitSteps& llama3_split();
-
-// "gpt-2", "smollm", "llama-bpe", or "" when the steps are none of these.
-std::string split_name(const SplitSteps& steps);
+// Matches and what lies between them become pieces.
+SplitStep isolate(std::string pattern);
 
 class Splitter {
  public:
@@ -33,14 +45,15 @@ class Splitter {
   Splitter(const Splitter&) = delete;
   Splitter& operator=(const Splitter&) = delete;
 
-  // Calls `take` with the words of valid UTF-8 in order. Words that are not in the text, because of a prefix
-  // space, live in `made`. May be called by several threads.
+  // Calls `take` with the words of valid UTF-8 in order. Words that are not in the text, because something
+  // was put in, live in `made`. `at_start`: nothing stands before the text. May be called by several threads.
   using Take = std::function<void(std::string_view)>;
-  void split(std::string_view text, std::deque<std::string>& made, const Take& take) const;
+  void split(std::string_view text, bool at_start, std::deque<std::string>& made, const Take& take) const;
 
  private:
   struct Cutter;
-  void apply(size_t step, std::string_view text, std::deque<std::string>& made, const Take& take) const;
+  struct Walk;
+  void apply(size_t step, std::string_view text, bool at_start, Walk& walk) const;
   std::vector<std::unique_ptr<Cutter>> cutters_;
 };
 

@@ -32,12 +32,13 @@ class Tokenizer {
   virtual int bos() const = 0;                           // -1: none
   virtual int eos() const = 0;                           // -1: none
   virtual bool add_bos() const = 0;                      // what the tokenizer's metadata says of plain text
+  virtual bool add_eos() const { return false; }         // the same of EOS behind a text
   virtual const std::string& chat_template() const = 0;  // "": none
   virtual std::string description() const = 0;  // for `kvlab info`: "byte-level BPE (smollm), 49152 tokens"
 };
 
-// From a .gguf file or a Hugging Face folder (tokenizer.json, tokenizer_config.json). Throws UserError naming
-// the file.
+// From a .gguf file or a Hugging Face folder (tokenizer.json or SentencePiece's tokenizer.model,
+// tokenizer_config.json). Throws UserError naming the file.
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& model_path);
 
 // Byte offset of the first invalid UTF-8 sequence, or npos.

@@ -31,6 +31,7 @@ const std::map<std::string, Target>& targets() {
       {"recipe", fuzz::fuzz_recipe},
       {"safetensors", fuzz::fuzz_safetensors},
       {"safetensors_index", fuzz::fuzz_safetensors_index},
+      {"sentencepiece", fuzz::fuzz_sentencepiece},
       {"token_ids", fuzz::fuzz_token_ids},
   };
   return all;

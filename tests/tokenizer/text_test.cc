@@ -3,6 +3,8 @@
 
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/byte_map.h"
+#include "tokenizer/known_splits.h"
+#include "tokenizer/pattern.h"
 #include "tokenizer/splitter.h"
 #include "tokenizer/tokenizer_files.h"
 #include "tokenizer/utf8.h"
@@ -15,7 +17,7 @@ using Words = std::vector<std::string>;
 Words cut(const SplitSteps& steps, const std::string& text) {
   Words words;
   std::deque<std::string> made;
-  Splitter(steps).split(text, made, [&](std::string_view word) { words.emplace_back(word); });
+  Splitter(steps).split(text, true, made, [&](std::string_view word) { words.emplace_back(word); });
   return words;
 }
 
@@ -76,31 +78,102 @@ TEST(Splitter, WhiteSpaceIsUnicodes) {
   EXPECT_EQ(cut(gpt2_split(), "a\u3000\u0085b"), (Words{"a", "\u3000", "\u0085", "b"}));
 }
 
-TEST(Splitter, PrefixSpace) {
-  EXPECT_EQ(cut({{gpt2_split().front().pattern, true}}, "a b"), (Words{" a", " b"}));
-  EXPECT_EQ(cut({{"", true}}, " a b"), (Words{" a b"}));
+TEST(Splitter, Qwen2TakesDigitsOneByOne) {
+  EXPECT_EQ(cut(qwen2_split(), "a 1234 WE'VE"), (Words{"a", " ", "1", "2", "3", "4", " WE", "'VE"}));
+}
+
+TEST(Splitter, TekkenEndsWordsAtCapitals) {
+  EXPECT_EQ(cut(tekken_split(), "CamelCase 12a/\n"), (Words{"Camel", "Case", " ", "1", "2", "a", "/\n"}));
+}
+
+SplitStep prefix_step(const std::string& prefix, PrefixPlace place, const std::string& pattern = "") {
+  SplitStep step = isolate(pattern);
+  step.prefix = prefix;
+  step.place = place;
+  return step;
+}
+
+TEST(Splitter, Prefixes) {
+  EXPECT_EQ(cut({prefix_step(" ", PrefixPlace::kEveryPiece, gpt2_pattern())}, "a b"), (Words{" a", " b"}));
+  EXPECT_EQ(cut({prefix_step(" ", PrefixPlace::kEveryPiece)}, " a b"), (Words{" a b"}));
+  EXPECT_EQ(cut({isolate("x"), prefix_step("_", PrefixPlace::kEveryPiece)}, "axb"),
+            (Words{"_a", "_x", "_b"}));
+  EXPECT_EQ(cut({isolate("x"), prefix_step("_", PrefixPlace::kStartOfText)}, "axb"), (Words{"_a", "x", "b"}));
+  EXPECT_EQ(cut({prefix_step("_", PrefixPlace::kNowhere)}, "a"), (Words{"a"}));
+}
+
+Words cut_by(SplitBehavior behavior, bool invert = false) {
+  SplitStep step = isolate("-");
+  step.behavior = behavior;
+  step.invert = invert;
+  return cut({step}, "-the-final--countdown");
+}
+
+TEST(Splitter, Behaviors) {
+  using enum SplitBehavior;
+  EXPECT_EQ(cut_by(kRemoved), (Words{"the", "final", "countdown"}));
+  EXPECT_EQ(cut_by(kIsolated), (Words{"-", "the", "-", "final", "-", "-", "countdown"}));
+  EXPECT_EQ(cut_by(kMergedWithPrevious), (Words{"-", "the-", "final-", "-", "countdown"}));
+  EXPECT_EQ(cut_by(kMergedWithNext), (Words{"-the", "-final", "-", "-countdown"}));
+  EXPECT_EQ(cut_by(kContiguous), (Words{"-", "the", "-", "final", "--", "countdown"}));
+  EXPECT_EQ(cut_by(kRemoved, true), (Words{"-", "-", "-", "-"}));
+}
+
+TEST(Splitter, ReplacesSpaces) {
+  SplitStep step = isolate("\u2581");
+  step.space = "\u2581";
+  step.behavior = SplitBehavior::kMergedWithNext;
+  EXPECT_EQ(cut({step}, "a b  c"), (Words{"a", "\u2581b", "\u2581", "\u2581c"}));
 }
 
 TEST(Splitter, RefusesABrokenPattern) {
-  EXPECT_NE(testing::user_error([] { cut({{"(a"}}, ""); }).find("\"(a\""), std::string::npos);
-  EXPECT_NE(testing::user_error([] { cut({{R"(\C)"}}, ""); }).find("not understood"), std::string::npos);
-  EXPECT_EQ(cut({{"x*"}}, "axxé"), (Words{"a", "xx", "é"}));  // empty matches do not cut
+  EXPECT_NE(testing::user_error([] { cut({isolate("(a")}, ""); }).find("\"(a\""), std::string::npos);
+  EXPECT_NE(testing::user_error([] { cut({isolate(R"(\C)")}, ""); }).find("not understood"),
+            std::string::npos);
+  // What Oniguruma, for which patterns are written, reads in another way.
+  for (const char* other : {R"(\h)", "a{2}+", "[a[bc]]", "[a&&b]", "(?m)a", R"([\S])"}) {
+    EXPECT_NE(testing::user_error([&] { cut({isolate(other)}, ""); }).find("not understood"),
+              std::string::npos)
+        << other;
+  }
+  EXPECT_EQ(cut({isolate("x*")}, "axxé"), (Words{"a", "xx", "é"}));  // empty matches do not cut
+}
+
+TEST(Pattern, WordCharactersAreUnicodes) {
+  EXPECT_EQ(cut({isolate(R"(\w+)")}, "e\u0301\u203Fx-\u24B6."),
+            (Words{"e\u0301\u203Fx", "-", "\u24B6", "."}));
+  EXPECT_EQ(cut({isolate(quote_pattern("a.b[c]"))}, "axba.b[c]"), (Words{"axb", "a.b[c]"}));
+  EXPECT_EQ(cut({isolate("[]x]")}, "a]b"), (Words{"a", "]", "b"}));
 }
 
 AddedToken added(int32_t id, std::string text) {
   return {id, std::move(text)};
 }
 
+AddedTokens make_tokens(const std::vector<AddedToken>& tokens) {
+  std::vector<std::string> texts;
+  for (const AddedToken& token : tokens) texts.push_back(token.text);
+  return AddedTokens(tokens, texts);
+}
+
+// Both passes.
 Words pieces(const AddedTokens& tokens, const std::string& text, bool parse_special = true) {
   Words out;
+  const auto name = [](const AddedTokens::Piece& piece) {
+    return piece.id < 0 ? std::string(piece.text) : "#" + std::to_string(piece.id);
+  };
   for (const auto& piece : tokens.split(text, parse_special)) {
-    out.push_back(piece.id < 0 ? std::string(piece.text) : "#" + std::to_string(piece.id));
+    if (piece.id >= 0) {
+      out.push_back(name(piece));
+    } else {
+      for (const auto& inner : tokens.split_normalized(piece.text, parse_special)) out.push_back(name(inner));
+    }
   }
   return out;
 }
 
 TEST(AddedTokens, LongestFirst) {
-  const AddedTokens tokens({added(1, "<a>"), added(2, "<a><b>"), added(3, "<"), added(4, "")});
+  const AddedTokens tokens = make_tokens({added(1, "<a>"), added(2, "<a><b>"), added(3, "<"), added(4, "")});
   EXPECT_EQ(pieces(tokens, "x<a><b><a><c"), (Words{"x", "#2", "#1", "#3", "c"}));
   EXPECT_EQ(pieces(tokens, "x<a>", false), (Words{"x<a>"}));
   EXPECT_EQ(pieces(tokens, ""), Words{});
@@ -112,10 +185,28 @@ TEST(AddedTokens, StripsAndPasses) {
   right.right_strip = true;
   spaces.special = false;
   spaces.second_pass = true;
-  const AddedTokens tokens({left, right, spaces});
+  const AddedTokens tokens = make_tokens({left, right, spaces});
   EXPECT_EQ(pieces(tokens, "a \u3000<l> b<r> \n c"), (Words{"a", "#1", " b", "#2", "c"}));
   EXPECT_EQ(pieces(tokens, "<r>  <l>x"), (Words{"#2", "#1", "x"}));
   EXPECT_EQ(pieces(tokens, "a   b<l>", false), (Words{"a", "#3", " b<l>"}));
+}
+
+TEST(AddedTokens, SingleWords) {
+  AddedToken word = added(1, "he");
+  word.single_word = true;
+  const AddedTokens tokens = make_tokens({word});
+  EXPECT_EQ(pieces(tokens, "he, the he\u0301 he"), (Words{"#1", ", the he\u0301 ", "#1"}));
+}
+
+TEST(AddedTokens, TemplatesHoldSpecialTokensOfBothPasses) {
+  AddedToken first = added(1, "<a>"), second = added(2, "<b>"), plain = added(3, "cc");
+  second.second_pass = plain.second_pass = true;
+  plain.special = false;
+  const auto found = make_tokens({first, second, plain}).split_template("x<a>cc<b>", true);
+  ASSERT_EQ(found.size(), 4u);
+  EXPECT_EQ(found[1].id, 1);
+  EXPECT_EQ(found[2].text, "cc");
+  EXPECT_EQ(found[3].id, 2);
 }
 
 }  // namespace

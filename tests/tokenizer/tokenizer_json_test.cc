@@ -160,12 +160,20 @@ TEST(TokenizerJsonDamage, Vocabulary) {
 }
 
 TEST(TokenizerJsonDamage, Sections) {
-  EXPECT_NE(damage([](json& t) { t["normalizer"] = {{"type", "NFC"}}; }).find("\"NFC\""), std::string::npos);
+  EXPECT_NE(damage([](json& t) {
+              t["normalizer"] = {{"type", "Precompiled"}};
+            }).find("\"Precompiled\""),
+            std::string::npos);
+  EXPECT_NE(damage([](json& t) {
+              t["post_processor"] = {{"type", "BertProcessing"}};
+            }).find("\"BertProcessing\""),
+            std::string::npos);
+  EXPECT_NE(damage([](json& t) { t["model"]["dropout"] = 0.1; }).find("dropout is 0.1"), std::string::npos);
   EXPECT_NE(damage([](json& t) { t["model"]["type"] = "WordPiece"; }).find("\"WordPiece\""),
             std::string::npos);
   EXPECT_NE(damage([](json& t) {
-              t["pre_tokenizer"] = {{"type", "Metaspace"}};
-            }).find("Metaspace"),
+              t["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
+            }).find("UnicodeScripts"),
             std::string::npos);
   damage([](json& t) { t["pre_tokenizer"] = nullptr; });
   damage([](json& t) { t["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", 5}}; });
