@@ -52,6 +52,7 @@ ByteBpe::ByteBpe(ByteBpeParts parts)
       is_special_(parts_.tokens.size()),
       merges_(parts_.merges.size()),
       added_(parts_.added),
+      cuts_(parts_.split, parts_.added),
       splitter_(std::make_unique<Splitter>(parts_.split)) {
   read_merges();
   tokens_to_bytes();

@@ -12,6 +12,7 @@
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/splitter.h"
+#include "tokenizer/text_cuts.h"
 #include "tokenizer/tokenizer.h"
 
 namespace kvlab {
@@ -38,6 +39,7 @@ class ByteBpe : public Tokenizer {
 
   std::vector<int32_t> encode(std::string_view text, bool parse_special) const override;
   std::vector<int32_t> encode_parts(std::span<const TextPart> parts) const override;
+  size_t last_cut(std::string_view text) const override { return cuts_.last(text); }
   std::string decode(const std::vector<int32_t>& ids, bool special) const override;
   int vocab_size() const override { return static_cast<int>(parts_.tokens.size()); }
   int bos() const override { return parts_.bos; }
@@ -61,6 +63,7 @@ class ByteBpe : public Tokenizer {
   std::unordered_map<std::string_view, int32_t>
       whole_words_;  // only with ignore_merges; views into parts_.tokens
   AddedTokens added_;
+  TextCuts cuts_;
   std::unique_ptr<Splitter> splitter_;
 };
 
