@@ -52,7 +52,7 @@ TextOptions DataFlags::options(int64_t max_samples) const {
 std::string DataFlags::name() const {
   std::filesystem::path data = path_or_corpus();
   if (!data.has_filename()) data = data.parent_path();  // a folder written with a slash behind
-  std::string name = data_name(data).kind == DataKind::kOther ? data.stem().string() : data_name(data).stem;
+  std::string name = unpacked_name(data).stem().string();
   for (const std::string& part : {config, split}) {
     if (!part.empty()) name += "-" + part;
   }

@@ -95,6 +95,13 @@ std::string canonical_split(const std::string& split) {
   return name == "dev" ? name : split;
 }
 
+std::filesystem::path unpacked_name(const std::filesystem::path& path) {
+  const std::filesystem::path name = path.filename();
+  std::string stem = name.string();
+  const std::string extension = take_extension(stem);
+  return extension == "gz" || extension == "zst" || extension == "zstd" ? std::filesystem::path(stem) : name;
+}
+
 DataName data_name(const std::filesystem::path& path) {
   DataName result;
   result.stem = path.filename().string();
@@ -109,11 +116,17 @@ DataName data_name(const std::filesystem::path& path) {
 }
 
 std::string columns_refusal(const std::filesystem::path& path) {
-  const std::string out = data_name(path).stem + ".jsonl";
-  return path.string() +
+  const std::string in = path.string();
+  const std::string out = std::filesystem::path(path).replace_extension(".jsonl").string();
+  const std::string export_it =
+      path.extension() == ".arrow"
+          ? "import datasets; datasets.Dataset.from_file('" + in + "').to_json('" + out + "')"
+          : "import pandas; pandas.read_parquet('" + in + "').to_json('" + out +
+                "', orient='records', lines=True)";
+  return in +
          ": holds columns (Parquet or Arrow), which kvlab does not read; export it to JSONL, for example: "
-         "python3 -c \"import pandas; pandas.read_parquet('" +
-         path.string() + "').to_json('" + out + "', orient='records', lines=True)\"";
+         "python3 -c \"" +
+         export_it + "\"";
 }
 
 }  // namespace kvlab

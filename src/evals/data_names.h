@@ -28,6 +28,9 @@ struct DataName {
 // -00000-of-00004 or -00000 behind it.
 DataName data_name(const std::filesystem::path& path);
 
+// The file's name without .gz, .zst or .zstd behind it.
+std::filesystem::path unpacked_name(const std::filesystem::path& path);
+
 // One spelling for a split: "val" and "valid" are "validation".
 std::string canonical_split(const std::string& split);
 

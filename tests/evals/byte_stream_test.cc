@@ -107,7 +107,8 @@ TEST(ByteStream, RefusesWhatIsNoTextWithTheWayOut) {
   EXPECT_THAT(refusal("a.tar.gz", gzipped("x")), HasSubstr("tar xf"));
   EXPECT_THAT(refusal("test-00000-of-00001.parquet", "PAR1"),
               AllOf(HasSubstr("holds columns"), HasSubstr("export it to JSONL"), HasSubstr("read_parquet"),
-                    HasSubstr("'test.jsonl'")));
+                    HasSubstr("test-00000-of-00001.jsonl'")));
+  EXPECT_THAT(refusal("data-00000-of-00001.arrow", "x"), HasSubstr("Dataset.from_file"));
   EXPECT_THAT(refusal("renamed.txt", "PAR1\x15\x04"), HasSubstr("holds columns"));
 }
 

@@ -63,6 +63,8 @@ TEST(DataName, TellsKindSplitAndShard) {
     EXPECT_EQ(name.split, c.split) << c.file;
     EXPECT_EQ(name.shard, c.shard) << c.file;
   }
+  EXPECT_EQ(unpacked_name("folder/volume-2.txt.GZ"), "volume-2.txt");
+  EXPECT_EQ(unpacked_name("folder/volume-2.txt"), "volume-2.txt");
   EXPECT_EQ(canonical_split("VAL"), "validation");
   EXPECT_EQ(canonical_split("Unsupervised"), "Unsupervised");
 }
