@@ -16,9 +16,22 @@ constexpr int64_t kMostElements = 1 << 20;
 constexpr int kMostDecoded = 300;  // ids of the vocabulary that are decoded
 
 // Words of every kind that patterns tell apart, special tokens, and a word too long for the short merge loop.
-constexpr const char* kText =
+constexpr std::string_view kText =
     "Hello  world's 123,456 I'LL \t\n\r\n <|im_start|>\u00a0<s> \u2581x \u00e9\u0301 "
     "\u65e5\u672c\u8a9e\u0660\u0661 \u180e\U0001f642!!?? abababababababababababababababababababab\x7f\x01 ";
+
+// Parts of a text, cut where the tokenizer says, have the ids of the whole.
+void check_cuts(const Tokenizer& tokenizer, bool special) {
+  answers("", [&] {
+    const std::vector<int32_t> whole = tokenizer.encode(kText, special);
+    for (size_t at = tokenizer.last_cut(kText); at > 0; at = tokenizer.last_cut(kText.substr(0, at))) {
+      std::vector<int32_t> parts = tokenizer.encode(kText.substr(0, at), special);
+      const std::vector<int32_t> rest = tokenizer.encode(kText.substr(at), special);
+      parts.insert(parts.end(), rest.begin(), rest.end());
+      require(parts == whole, "other ids when the text is cut at " + std::to_string(at));
+    }
+  });
+}
 
 }  // namespace
 
@@ -76,6 +89,7 @@ void use_tokenizer(const Tokenizer& tokenizer) {
       for (const int32_t id : ids) require(id >= 0 && id < size, "an id outside the vocabulary");
       tokenizer.decode(ids, special);
     });
+    check_cuts(tokenizer, special);
     std::vector<int32_t> all(std::min(size, kMostDecoded));
     std::iota(all.begin(), all.end(), 0);
     answers("", [&] { tokenizer.decode(all, special); });

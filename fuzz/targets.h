@@ -16,7 +16,7 @@ void fuzz_hf_config(std::span<const uint8_t> input);          // config.json bes
 void fuzz_hf_tokenizer(std::span<const uint8_t> input);  // tokenizer.json; tokenizer_config.json after a NUL
 void fuzz_kvzap_config(std::span<const uint8_t> input);  // config.json of a learned scorer
 void fuzz_recipe(std::span<const uint8_t> input);
-void fuzz_documents(std::span<const uint8_t> input);      // JSONL and plain text
+void fuzz_documents(std::span<const uint8_t> input);      // JSONL and plain text, packed or not
 void fuzz_sentencepiece(std::span<const uint8_t> input);  // tokenizer.model
 void fuzz_token_ids(std::span<const uint8_t> input);      // the file of `kvlab score --ids`
 

@@ -6,7 +6,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 deps=${KVLAB_DEPS_DIR:-$root/.deps}
 
 packages=(g++ cmake ninja-build ccache git ca-certificates python3 python3-venv pkg-config clang-format
-  libhwy-dev libeigen3-dev libpcre2-dev libutf8proc-dev libcli11-dev nlohmann-json3-dev libfmt-dev libcairo2-dev
+  libhwy-dev libeigen3-dev libpcre2-dev libutf8proc-dev zlib1g-dev libzstd-dev libcli11-dev nlohmann-json3-dev libfmt-dev libcairo2-dev
   libgtest-dev libgmock-dev libbenchmark-dev fonts-dejavu-core)
 missing=()
 for package in "${packages[@]}"; do

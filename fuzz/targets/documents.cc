@@ -1,5 +1,5 @@
-// Documents: a JSONL file read as text and as ids with a mask, plain text joined in every way, and files of
-// ids.
+// Documents: a JSONL file read as text and as ids with a mask, and plain text, both joined in every way and
+// packed where the input begins as packed files do; and files of ids.
 #include "base/utf8_check.h"
 #include "evals/ids_file.h"
 #include "evals/text_data.h"
@@ -27,6 +27,9 @@ void fuzz_documents(Input input) {
   answers(lines, [&] { check(read_documents(lines, {})); });
   answers(lines, [&] { check(read_documents(lines, {"", "ids", "", 0})); });
   answers(lines, [&] { check(read_documents(lines, {"", "ids", "mask", 0})); });
+  for (const Join join : {Join::kWikitext, Join::kGptq}) {
+    answers("documents.jsonl", [&] { check(read_text_data(lines, {{}, join})); });
+  }
   const std::string text = folder.write("document.txt", text_of(input));
   for (const Join join : {Join::kRaw, Join::kWikitext, Join::kGptq}) {
     answers("document.txt", [&] { check(read_text_data(text, {{}, join})); });

@@ -22,17 +22,12 @@ namespace {
 
 std::vector<TokenDocument> read_tokens(const CompareFlags& f, const std::string& path,
                                        const ModelFiles& files) {
-  DocumentOptions read{f.text_field, f.tokens_field, f.mask_field, f.max_samples};
-  TokenOptions options{parse_yes_no("--bos", f.bos), f.max_length, f.beyond_context};
-  std::shared_ptr<const Tokenizer> tokenizer;
-  std::vector<TokenDocument> documents;
-  DocumentReader reader(path, read);
-  while (auto document = reader.next()) {
-    if (!tokenizer && document->ids.empty()) tokenizer = open_tokenizer_of(files);
-    documents.push_back(tokenize_document(*document, tokenizer.get(), files.config, options));
-    if (f.protocol == "prefix") leave_out_context(documents.back(), f.context);
+  TokenOptions options{parse_yes_no("--bos", f.data.bos), f.max_length, f.beyond_context};
+  TokenReader reader = token_reader(open_text_data(path, f.data.options(f.max_samples)), files, options);
+  std::vector<TokenDocument> documents = reader.rest();
+  if (f.protocol == "prefix") {
+    for (TokenDocument& document : documents) leave_out_context(document, f.context);
   }
-  if (documents.empty()) throw UserError(path + ": no documents");
   return documents;
 }
 
@@ -83,6 +78,7 @@ nlohmann::ordered_json config_json(const CompareFlags& f, const std::string& dat
   json["model_path"] = files.weights->path();
   json["model_hash"] = model_hash(files.weights->path());
   json["data_path"] = data;
+  f.data.record(json);
   json["documents"] = documents.size();
   json["token_set"] = token_set_hash(documents);
   json["dtype"] = dtype_name(f.model.weight_type());
@@ -140,8 +136,7 @@ void draw_pictures(const Comparison& comparison, const std::filesystem::path& fo
 int run(const CompareFlags& f) {
   f.check();
   std::vector<MethodSpec> specs = f.resolve_methods();
-  const std::string data = f.data_path.empty() ? default_corpus_path().string() : f.data_path;
-  if (data.empty()) throw UserError("the built-in corpus is not installed; give --data_path FILE");
+  const std::string data = f.data.path_or_corpus();
   const ModelFiles files = f.model.open();
   std::vector<TokenDocument> documents = read_tokens(f, data, files), slice;
   const std::optional<double> match = parse_match(f.match);
@@ -225,6 +220,8 @@ const CommandInfo kCommandInfo_compare = {
     "  kvlab compare --model llama.gguf --data_path books.jsonl --methods knorm,h2o --compression_ratio "
     "0.75\n"
     "  kvlab compare --methods 'streaming_llm(sinks=4,window=128) random_validation' --max_samples 1\n"
+    "  kvlab compare --data_path c4/ --dataset_config en --split validation --max_samples 64 --max_length "
+    "1024\n"
     "  kvlab compare --methods knorm --thresholds \"-14,-16,-18\"\n"
     "  kvlab compare --methods 'knorm h2o snapkv' --match bytes_seen=0.5\n",
     [](CLI::App& app) -> std::function<int()> {

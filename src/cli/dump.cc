@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/shared_data_flags.h"
 #include "evals/dump.h"
 #include "evals/ids_file.h"
 
@@ -19,27 +20,17 @@ namespace fs = std::filesystem;
 
 struct Flags {
   ModelFlags model;
+  DataFlags data;
   std::string recipe = "none", text, ids, out, what = "k,v,keep", layers, protocol = "stream",
-              kvzap_scorer_model, bos;
+              kvzap_scorer_model;
   int64_t document = 0, context = 0, max_length = 0;
   bool force = false, beyond_context = false, quiet = false;
 };
 
-Document read_input(const Flags& f) {
-  if (f.text.empty() == f.ids.empty()) throw UserError("give either --text FILE or --ids FILE.json");
-  if (!f.ids.empty()) {
-    if (f.document > 0) throw UserError("--document needs --text: a file of token ids is one document");
-    return read_ids_file(f.ids);
-  }
-  DocumentReader reader(f.text, {"", "", "", f.document + 1});
-  std::optional<Document> document = reader.next();
-  if (!document) throw UserError(f.text + ": no documents");
-  for (int64_t d = 0; d < f.document; ++d) {
-    document = reader.next();
-    if (!document)
-      throw UserError(fmt::format("--document {}: {} has {} (counted from 0)", f.document, f.text, d + 1));
-  }
-  return *document;
+TokenDocument read_input(const Flags& f, const ModelFiles& files) {
+  const TokenOptions options{parse_yes_no("--bos", f.data.bos), f.max_length, f.beyond_context};
+  if (!f.ids.empty()) return tokenize_document(read_ids_file(f.ids), nullptr, files.config, options);
+  return read_one_document(f.data, f.text, f.document, files, options);
 }
 
 // "0,5" as numbers.
@@ -110,6 +101,9 @@ void check(const Flags& f) {
   if (f.protocol == "stream" && f.context != 0) throw UserError("--context needs --protocol prefix");
   at_least("--max_length", f.max_length, 0);
   at_least("--document", f.document, 0);
+  if (f.text.empty() == f.ids.empty()) throw UserError("give either --text FILE or --ids FILE.json");
+  if (f.document > 0 && f.text.empty())
+    throw UserError("--document needs --text: a file of token ids is one document");
 }
 
 int run(const Flags& f) {
@@ -123,12 +117,8 @@ int run(const Flags& f) {
   RecipeDefaults defaults;
   defaults.scorer_model = f.kvzap_scorer_model;
   const MethodSpec spec = resolve_recipe(f.recipe, defaults);
-  const Document input = read_input(f);
   const ModelFiles files = f.model.open();
-  std::shared_ptr<const Tokenizer> tokenizer;
-  if (input.ids.empty()) tokenizer = open_tokenizer_of(files);
-  const TokenDocument document = tokenize_document(
-      input, tokenizer.get(), files.config, {parse_yes_no("--bos", f.bos), f.max_length, f.beyond_context});
+  const TokenDocument document = read_input(f, files);
   const auto method = make_method(spec, shape_of(files.config));
   const auto entries = dump_tensors(*method, static_cast<int64_t>(document.tokens.size()), options);
   const fs::path path = output_path(f);
@@ -158,7 +148,9 @@ const CommandInfo kCommandInfo_dump = {
       auto f = std::make_shared<Flags>();
       f->model.declare(app);
       app.add_option("--recipe", f->recipe, "the method")->capture_default_str();
-      app.add_option("--text", f->text, "a text file, or JSONL with a document a line [this or --ids]");
+      app.add_option("--text", f->text,
+                     "a text file, JSONL with a document a line, or a folder, packed or not [this or --ids]");
+      f->data.declare_folder(app);
       app.add_option("--document", f->document, "which document of --text, from 0")->capture_default_str();
       app.add_option("--ids", f->ids,
                      "JSON: an array of token ids, or an object with 'tokens' [this or --text]");
@@ -172,7 +164,7 @@ const CommandInfo kCommandInfo_dump = {
       app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model,
                      "folder of a KVzap scorer [needed by kvzap]");
       app.add_option("--max_length", f->max_length, "tokens to read; 0: all")->capture_default_str();
-      app.add_option("--bos", f->bos, "yes or no: begin text with BOS [as the tokenizer says]");
+      app.add_option("--bos", f->data.bos, "yes or no: begin text with BOS [as the tokenizer says]");
       app.add_flag("--beyond_context", f->beyond_context, "allow more tokens than the model's context");
       app.add_flag("--force", f->force, "replace a file that is there");
       app.add_flag("--quiet", f->quiet, "no progress");

@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/shared_data_flags.h"
 #include "cli/shared_plots.h"
 #include "evals/perplexity.h"
-#include "evals/text_data.h"
 #include "reports/perplexity_table.h"
 #include "results/environment.h"
 
@@ -22,8 +22,9 @@ constexpr int64_t kDefaultWindow = 1024;  // of the protocols that need one
 
 struct Flags {
   ModelFlags model;
-  std::string data_path, join = "raw", text_field, tokens_field, mask_field, bos, kvzap_scorer_model;
-  std::string protocol = "stream", chunk_convention = "gptq", output_dir = "kvlab_results", format = "text";
+  DataFlags data;
+  std::string kvzap_scorer_model, protocol = "stream", chunk_convention = "gptq",
+                                  output_dir = "kvlab_results", format = "text";
   std::vector<std::string> methods, press_name, press_sequence;
   std::vector<double> ratios = {0.5};
   std::optional<int64_t> max_length, stride, sinks, window, chunk_size;
@@ -78,17 +79,7 @@ void declare_protocol(CLI::App& app, Flags& f) {
 
 void declare(CLI::App& app, Flags& f) {
   f.model.declare(app);
-  app.add_option("--data_path", f.data_path,
-                 "text, JSONL, or a folder of text files, a document each [the built-in corpus]");
-  app.add_option("--join", f.join,
-                 "of plain text: raw: as it is; wikitext: rows joined with blank lines, empty rows dropped; "
-                 "gptq: the same, empty rows kept")
-      ->capture_default_str();
-  app.add_option("--text_field", f.text_field, "JSONL field with the text [text, else content]");
-  app.add_option("--tokens_field", f.tokens_field, "JSONL field with token ids, instead of text [none]");
-  app.add_option("--mask_field", f.mask_field,
-                 "JSONL field with a mask: 1 scores the token [none: all are scored]");
-  app.add_option("--bos", f.bos, "yes or no: begin text with BOS [as the tokenizer says]");
+  f.data.declare(app);
   declare_methods(app, f);
   declare_protocol(app, f);
   app.add_option("--output_dir", f.output_dir, "where the folders of results go")->capture_default_str();
@@ -125,7 +116,8 @@ void check(const Flags& f) {
     throw UserError(fmt::format(
         "--compression_ratio {} is out of range (expected 0..1, the fraction that is evicted)", ratio));
   }
-  if (!f.mask_field.empty() && f.tokens_field.empty()) throw UserError("--mask_field needs --tokens_field");
+  if (!f.data.mask_field.empty() && f.data.tokens_field.empty())
+    throw UserError("--mask_field needs --tokens_field");
   if (parse_table_format(f.format) == TableFormat::kCsv)
     throw UserError(
         "--format csv: the figures are in --output_dir as JSON and CSV (expected text or markdown)");
@@ -151,32 +143,21 @@ std::vector<SweepMethod> resolve_methods(const Flags& f) {
   return sweep_ratios(recipes, options);
 }
 
-std::string data_of(const Flags& f) {
-  const std::string data = f.data_path.empty() ? default_corpus_path().string() : f.data_path;
-  if (data.empty()) throw UserError("the built-in corpus is not installed; give --data_path FILE");
-  return data;
-}
-
 // Sets what only the tokenizer knows of `options`.
 std::vector<Window> read_windows(const Flags& f, const std::string& data, const ModelFiles& files,
                                  WindowOptions& options) {
-  TextOptions text{{f.text_field, f.tokens_field, f.mask_field, 0}, parse_join(f.join)};
   const bool whole = joins_documents(options.protocol);
-  if (!whole) text.read.max_samples = f.max_samples;  // each document gives a window or more
-  std::vector<Document> documents = read_text_data(data, text);
-  if (whole) {
-    Document all = joined(std::move(documents));
-    documents.clear();
-    documents.push_back(std::move(all));
-  }
-  const std::optional<bool> bos = parse_yes_no("--bos", f.bos);
-  std::shared_ptr<const Tokenizer> tokenizer;
-  if (documents[0].ids.empty()) tokenizer = open_tokenizer_of(files);
+  // Each document gives a window or more.
+  auto pieces = open_text_data(data, f.data.options(whole ? 0 : f.max_samples));
+  if (whole) pieces = join_documents(std::move(pieces));
+  const std::optional<bool> bos = parse_yes_no("--bos", f.data.bos);
+  // Windows are held against the model's context, not documents.
+  TokenReader reader =
+      token_reader(std::move(pieces), files, {bos, tokens_needed(options, f.max_tokens), true});
+  const std::vector<TokenDocument> tokens = reader.rest();
+  const auto& tokenizer = reader.tokenizer();
   if (tokenizer && tokenizer->bos() >= 0 && bos.value_or(tokenizer->add_bos()))
     options.chunk_bos = tokenizer->bos();
-  std::vector<TokenDocument> tokens;
-  for (const Document& document : documents)  // windows are held against the model's context, not documents
-    tokens.push_back(tokenize_document(document, tokenizer.get(), files.config, {bos, f.max_tokens, true}));
   std::vector<Window> windows = make_windows(tokens, options);
   for (const Window& window : windows) {
     const auto n = static_cast<int64_t>(window.tokens.tokens.size());
@@ -195,12 +176,6 @@ std::string set_hash(const std::vector<Window>& windows) {
   return token_set_hash(documents);
 }
 
-std::string dataset_name(const std::string& data) {
-  std::filesystem::path path = data;
-  if (!path.has_filename()) path = path.parent_path();  // a folder written with a slash behind
-  return path.stem().string();
-}
-
 nlohmann::ordered_json config_json(const Flags& f, const std::string& data, const ModelFiles& files,
                                    const WindowOptions& o, const std::vector<Window>& windows) {
   const auto used = [](bool is_used, const auto& value) {
@@ -209,9 +184,9 @@ nlohmann::ordered_json config_json(const Flags& f, const std::string& data, cons
   nlohmann::ordered_json json;
   json["model"] = files.config.name;
   json["model_path"] = files.weights->path();
-  json["dataset"] = dataset_name(data);
+  json["dataset"] = f.data.name();
   json["data_path"] = data;
-  json["join"] = f.join;
+  f.data.record(json);
   json["protocol"] = f.protocol;
   json["max_length"] = used(o.max_length > 0, o.max_length);
   json["stride"] = used(o.protocol == WindowProtocol::kStride, o.stride);
@@ -260,7 +235,7 @@ int run(const Flags& f) {
   check(f);
   const std::vector<SweepMethod> methods = resolve_methods(f);
   WindowOptions window = window_options(f);
-  const std::string data = data_of(f);
+  const std::string data = f.data.path_or_corpus();
   const ModelFiles files = f.model.open();
   const std::vector<Window> windows = read_windows(f, data, files, window);
   for (const SweepMethod& method : methods) {  // what cannot run is said before any work
@@ -279,7 +254,7 @@ int run(const Flags& f) {
   options.setup_seconds = seconds_since(start);
   const auto config = config_json(f, data, files, window, windows);
   const auto environment = environment_json();
-  Folders folders(f.output_dir, dataset_name(data), files.config.name);
+  Folders folders(f.output_dir, f.data.name(), files.config.name);
   std::string written;
   PerplexityResult result =
       measure_perplexity(model, methods, windows, options, *progress, [&](const PerplexityRow& row) {
@@ -316,8 +291,8 @@ extern const CommandInfo kCommandInfo_ppl;
 const CommandInfo kCommandInfo_ppl = {
     "ppl", "measure perplexity by a published protocol, for several methods and compression ratios",
     "  kvlab ppl --data_path wiki.test.raw --join gptq --protocol chunks --max_length 2048\n"
-    "  kvlab ppl --data_path wiki.test.raw --protocol stride --max_length 1024 --stride 512 --max_samples "
-    "64\n"
+    "  kvlab ppl --data_path wikitext/ --dataset_config wikitext-2-raw-v1 --split test --protocol stride "
+    "--max_length 1024 --stride 512 --max_samples 64\n"
     "  kvlab ppl --press_sequence no_press,knorm,streaming_llm --compression_ratio 0,0.25,0.5,0.75\n"
     "  kvlab ppl --press_name knorm --prefill_only --protocol prefix --context 512 --max_length 1024\n"
     "  kvlab ppl --data_path books/ --max_tokens 8192 --methods 'h2o(size=512)' --repeat_baseline\n",

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/shared_data_flags.h"
 #include "evals/document_run.h"
 #include "evals/ids_file.h"
 #include "results/environment.h"
@@ -15,17 +16,16 @@ namespace {
 
 struct Flags {
   ModelFlags model;
-  std::string recipe = "none", text, ids, protocol = "stream", kvzap_scorer_model, bos;
+  DataFlags data;
+  std::string recipe = "none", text, ids, protocol = "stream", kvzap_scorer_model;
   int64_t context = 0, max_length = 0, extend_size = 0;
   bool live = false, argmax = false, beyond_context = false;
 };
 
-Document read_input(const Flags& f) {
-  if (f.text.empty() == f.ids.empty()) throw UserError("give either --text FILE or --ids FILE.json");
-  if (!f.ids.empty()) return read_ids_file(f.ids);
-  const auto documents = read_documents(f.text, {"", "", "", 1});
-  if (documents.empty()) throw UserError(f.text + ": no documents");
-  return documents[0];
+TokenDocument read_input(const Flags& f, const ModelFiles& files) {
+  const TokenOptions options{parse_yes_no("--bos", f.data.bos), f.max_length, f.beyond_context};
+  if (!f.ids.empty()) return tokenize_document(read_ids_file(f.ids), nullptr, files.config, options);
+  return read_one_document(f.data, f.text, 0, files, options);
 }
 
 nlohmann::ordered_json output(const DocumentRun& run, const TokenDocument& document, bool live) {
@@ -56,12 +56,9 @@ int run(const Flags& f) {
   RecipeDefaults defaults;
   defaults.scorer_model = f.kvzap_scorer_model;
   const MethodSpec spec = resolve_recipe(f.recipe, defaults);
-  const Document input = read_input(f);
+  if (f.text.empty() == f.ids.empty()) throw UserError("give either --text FILE or --ids FILE.json");
   const ModelFiles files = f.model.open();
-  std::shared_ptr<const Tokenizer> tokenizer;
-  if (input.ids.empty()) tokenizer = open_tokenizer_of(files);
-  const TokenDocument document = tokenize_document(
-      input, tokenizer.get(), files.config, {parse_yes_no("--bos", f.bos), f.max_length, f.beyond_context});
+  const TokenDocument document = read_input(f, files);
   const auto method = make_method(spec, shape_of(files.config));
   RunOptions options;
   options.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream, f.context};
@@ -86,13 +83,17 @@ const CommandInfo kCommandInfo_score = {
     "score", "print the loss of every token of one text under one recipe, as JSON",
     "  kvlab score --text book.txt --recipe 'h2o(size=512)' --max_length 4096\n"
     "  kvlab score --ids tokens.json --dtype f32 --recipe 'knorm(keep=0.5,at=context)' --protocol prefix "
-    "--context 384\n",
+    "--context 384\n"
+    "  kvlab score --text wikitext/ --split test --join gptq --max_length 2048\n",
     [](CLI::App& app) -> std::function<int()> {
       auto f = std::make_shared<Flags>();
       f->model.declare(app);
       app.add_option("--recipe", f->recipe, "the method, with its budget (none: no compression)")
           ->capture_default_str();
-      app.add_option("--text", f->text, "a text file, or the first document of a JSONL file [this or --ids]");
+      app.add_option("--text", f->text,
+                     "a text file, or the first document of JSONL or of a folder, packed or not [this or "
+                     "--ids]");
+      f->data.declare_folder(app);
       app.add_option("--ids", f->ids,
                      "JSON: an array of token ids, or an object with 'tokens' [this or --text]");
       app.add_option("--protocol", f->protocol, "stream: every token; prefix: the tokens after --context")
@@ -104,7 +105,7 @@ const CommandInfo kCommandInfo_score = {
       app.add_option("--extend_size", f->extend_size,
                      "tokens per extend; 0: all at once. The result does not depend on it")
           ->capture_default_str();
-      app.add_option("--bos", f->bos, "yes or no: begin text with BOS [as the tokenizer says]");
+      app.add_option("--bos", f->data.bos, "yes or no: begin text with BOS [as the tokenizer says]");
       app.add_flag("--beyond_context", f->beyond_context, "allow more tokens than the model's context");
       app.add_flag("--live", f->live, "add live_at_end: positions per layer and KV head");
       app.add_flag("--argmax", f->argmax, "add argmax: for every token scored, the likeliest in its place");

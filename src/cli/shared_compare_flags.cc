@@ -52,7 +52,7 @@ std::vector<std::pair<std::string, double>> by_method(const std::string& flag, c
 
 void CompareFlags::declare(CLI::App& app) {
   model.declare(app);
-  app.add_option("--data_path", data_path, "JSONL (a document a line) or plain text [the built-in corpus]");
+  data.declare(app);
   app.add_option("--methods", methods,
                  fmt::format("names or recipes, separated by blanks or commas [{}]", kDefaultMethods));
   app.add_option("--compression_ratio", compression_ratio,
@@ -92,11 +92,6 @@ void CompareFlags::declare(CLI::App& app) {
       "--memory", memory,
       "what documents run together may take beside the weights, as 512MiB, 2GiB or bytes; when given, "
       "also what one document may [2GiB, and a larger document runs alone]");
-  app.add_option("--text_field", text_field, "JSONL field with the text [text, else content]");
-  app.add_option("--tokens_field", tokens_field, "JSONL field with token ids, instead of text [none]");
-  app.add_option("--mask_field", mask_field,
-                 "JSONL field with a mask: 1 scores the token [none: all are scored]");
-  app.add_option("--bos", bos, "yes or no: begin documents with BOS [as the tokenizer says]");
   app.add_option("--protocol", protocol, "stream: score every token; prefix: score those after --context")
       ->capture_default_str();
   app.add_option("--context", context, "tokens of context under --protocol prefix [needed there]");
@@ -147,11 +142,13 @@ void CompareFlags::check() const {
   if (protocol == "prefix") at_least("--context (needed by --protocol prefix)", context, 1);
   if (sort != "given" && sort != "nll")
     throw UserError("--sort " + sort + " is not known (expected given or nll)");
-  if (!mask_field.empty() && tokens_field.empty()) throw UserError("--mask_field needs --tokens_field");
+  if (!data.mask_field.empty() && data.tokens_field.empty())
+    throw UserError("--mask_field needs --tokens_field");
   at_least("--match_documents", match_documents, 0);
   if (match_documents > 0 && match.empty()) throw UserError("--match_documents needs --match bytes_seen=F");
   if (parse_match(match) && is_sweep())
     throw UserError("--match finds the thresholds itself; leave the sweep of --thresholds out");
+  parse_join(data.join);
   memory_bytes();  // throws where it is no size
   parse_table_format(format);
   parse_margin("--margin", margin);

@@ -10,14 +10,15 @@
 
 #include "cache/recipe.h"
 #include "cli/common.h"
+#include "cli/shared_data_flags.h"
 
 namespace kvlab {
 
 struct CompareFlags {
   ModelFlags model;
-  std::string data_path, text_field, tokens_field, mask_field, margin, output_dir = "kvlab_results",
-                                                                       kvzap_scorer_model;
-  std::string match, thresholds, densities, bos, protocol = "stream", sort = "given", format = "text";
+  DataFlags data;
+  std::string margin, output_dir = "kvlab_results", kvzap_scorer_model;
+  std::string match, thresholds, densities, protocol = "stream", sort = "given", format = "text";
   std::vector<std::string> methods;
   std::optional<double> threshold;
   double compression_ratio = 0.5;

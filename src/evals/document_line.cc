@@ -83,7 +83,9 @@ std::string read_text(const Json& object, const std::string& place, const Docume
     refuse(place, fmt::format("field \"{}\" is a {}, expected a string", name, value.type_name()));
   }
   std::string text = value.get<std::string>();
-  if (text.empty()) refuse(place, fmt::format("field \"{}\" is empty", name));
+  if (text.empty() && !options.empty_text) {
+    refuse(place, fmt::format("field \"{}\" is empty; rows of one text need --join wikitext or gptq", name));
+  }
   return text;
 }
 
@@ -129,11 +131,11 @@ std::string read_id(const Json& object, const std::string& place) {
 
 }  // namespace
 
-void require_utf8(std::string_view text, const std::string& place, const std::string& what) {
+void require_utf8(std::string_view text, const std::string& place, const std::string& what, size_t offset) {
   const size_t bad = first_invalid_utf8(text);
   if (bad == std::string_view::npos) return;
   refuse(place, fmt::format("is not UTF-8 text: byte 0x{:02x} at offset {} of the {}",
-                            static_cast<uint8_t>(text[bad]), bad, what));
+                            static_cast<uint8_t>(text[bad]), offset + bad, what));
 }
 
 Document parse_document_line(std::string_view line, const std::string& place,

@@ -1,9 +1,8 @@
-// The documents that a run reads: one per line of a JSONL file, or one plain text file.
+// The documents that a run reads: one per line of a JSONL file, or one plain text file; either may be packed.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,29 +22,11 @@ struct DocumentOptions {
   std::string tokens_field = "";  // empty: read text
   std::string mask_field = "";    // needs tokens_field; empty: all tokens are scored
   int64_t max_samples = 0;        // 0: all
+  bool empty_text = false;        // rows of a text may be empty, documents may not
 };
 
-// Hands out one document after the other; JSONL is read line by line, so its size does not matter. Whatever
-// is wrong with the file throws UserError with its name, the line and the place in it.
-class DocumentReader {
- public:
-  DocumentReader(std::filesystem::path path, DocumentOptions options);
-
-  // The next document, or nothing at the end.
-  std::optional<Document> next();
-
- private:
-  std::optional<Document> next_line();
-  std::optional<Document> whole_file();
-
-  std::filesystem::path path_;
-  DocumentOptions options_;
-  std::ifstream file_;
-  bool lines_ = false;     // JSONL
-  int64_t line_ = 0;       // 1-based, the last one read
-  int64_t documents_ = 0;  // handed out so far
-};
-
+// The documents of one file. Whatever is wrong with it throws UserError with its name, the line and the place
+// in it. evals/document_pieces.h reads what is too large to be held.
 std::vector<Document> read_documents(const std::filesystem::path& path, const DocumentOptions& options);
 
 }  // namespace kvlab

@@ -1,37 +1,30 @@
-// The data of a perplexity run: files, folders of books, and the ways in which published protocols make one
-// text of many rows.
+// The data of a run: a file, a folder of books, or a split of a published data set.
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "evals/documents.h"
+#include "evals/row_join.h"
 
 namespace kvlab {
 
-enum class Join {
-  kRaw,       // plain text as it is
-  kWikitext,  // its lines are rows; rows that hold blanks only are dropped, "\n\n" between the others
-  kGptq,      // the same with the empty rows kept as "", as in "\n\n".join(dataset["text"])
-};
-
-// "raw", "wikitext" or "gptq"; throws UserError for anything else.
-Join parse_join(const std::string& name);
-
-// A row keeps the line feed that ends it, as the rows of the published data set do.
-std::string join_rows(const std::string& text, Join join);
-
 struct TextOptions {
   DocumentOptions read;
-  Join join = Join::kRaw;  // of plain text files
+  Join join = Join::kRaw;  // other than raw: of a plain text each document's lines, of JSONL all lines as one
+  std::string split = "", config = "";  // of a folder
 };
 
-// A file as read_documents() takes it, or a folder: each of its .txt, .text, .raw and .md files is a
-// document, sorted by name. Throws UserError.
+// Reads the files that find_data_files() names, one after the other, a piece at a time. Documents are counted
+// over all of them. Throws UserError, from next() too.
+std::unique_ptr<PieceSource> open_text_data(const std::filesystem::path& path, const TextOptions& options);
+
+// The same, all at once.
 std::vector<Document> read_text_data(const std::filesystem::path& path, const TextOptions& options);
 
-// All documents as one: texts with "\n\n" between them, ids one after the other.
+// All documents as one, as join_documents() gives them.
 Document joined(std::vector<Document> documents);
 
 }  // namespace kvlab

@@ -7,26 +7,18 @@
 
 namespace kvlab {
 
-TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer,
-                                const ModelConfig& config, const TokenOptions& options) {
-  TokenDocument result;
-  result.index = document.index;
-  result.id = document.id;
-  if (!document.ids.empty()) {
-    result.tokens = document.ids;
-  } else {
-    KVLAB_CHECK(tokenizer);
-    if (options.bos.value_or(tokenizer->add_bos())) {
-      if (tokenizer->bos() < 0) throw UserError("--bos yes: the tokenizer has no BOS token");
-      result.tokens.push_back(tokenizer->bos());
-    }
-    const std::vector<int32_t> ids = tokenizer->encode(document.text);
-    result.tokens.insert(result.tokens.end(), ids.begin(), ids.end());
+void add_bos(const Tokenizer& tokenizer, const TokenOptions& options, TokenDocument& document) {
+  if (!options.bos.value_or(tokenizer.add_bos())) return;
+  if (tokenizer.bos() < 0) throw UserError("--bos yes: the tokenizer has no BOS token");
+  document.tokens.push_back(tokenizer.bos());
+}
+
+void finish_document(TokenDocument& document, const std::optional<std::vector<uint8_t>>& mask,
+                     const ModelConfig& config, const TokenOptions& options) {
+  if (options.max_length > 0 && static_cast<int64_t>(document.tokens.size()) > options.max_length) {
+    document.tokens.resize(options.max_length);
   }
-  if (options.max_length > 0 && static_cast<int64_t>(result.tokens.size()) > options.max_length) {
-    result.tokens.resize(options.max_length);
-  }
-  const auto n = static_cast<int64_t>(result.tokens.size());
+  const auto n = static_cast<int64_t>(document.tokens.size());
   if (n < 2)
     throw UserError("document '" + document.id + "' has " + std::to_string(n) +
                     " token; two are needed to score one");
@@ -35,15 +27,30 @@ TokenDocument tokenize_document(const Document& document, const Tokenizer* token
                     " tokens, the model was trained for " + std::to_string(config.context) +
                     "; give --max_length " + std::to_string(config.context) + " or --beyond_context");
   }
-  for (const int32_t id : result.tokens) {
+  for (const int32_t id : document.tokens) {
     if (id < 0 || id >= config.vocab) {
       throw UserError("document '" + document.id + "': token id " + std::to_string(id) +
                       " is outside the model's vocabulary of " + std::to_string(config.vocab));
     }
   }
-  result.scored.assign(n, 1);
-  if (document.mask) std::copy_n(document.mask->begin(), n, result.scored.begin());
-  result.scored[0] = 0;
+  document.scored.assign(n, 1);
+  if (mask) std::copy_n(mask->begin(), n, document.scored.begin());
+  document.scored[0] = 0;
+}
+
+TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer,
+                                const ModelConfig& config, const TokenOptions& options) {
+  TokenDocument result;
+  result.index = document.index;
+  result.id = document.id;
+  result.tokens = document.ids;
+  if (document.ids.empty()) {
+    KVLAB_CHECK(tokenizer);
+    add_bos(*tokenizer, options, result);
+    const std::vector<int32_t> ids = tokenizer->encode(document.text);
+    result.tokens.insert(result.tokens.end(), ids.begin(), ids.end());
+  }
+  finish_document(result, document.mask, config, options);
   return result;
 }
 

@@ -30,6 +30,12 @@ struct TokenOptions {
 TokenDocument tokenize_document(const Document& document, const Tokenizer* tokenizer,
                                 const ModelConfig& config, const TokenOptions& options);
 
+// Steps of it, for whoever makes the ids otherwise: BOS where it is wanted; then, when all ids are there, the
+// cut to max_length, the checks and what is scored.
+void add_bos(const Tokenizer& tokenizer, const TokenOptions& options, TokenDocument& document);
+void finish_document(TokenDocument& document, const std::optional<std::vector<uint8_t>>& mask,
+                     const ModelConfig& config, const TokenOptions& options);
+
 // Takes the first `context` tokens out of what is scored, as a prefix protocol does, so that the hash below
 // names the tokens that are.
 void leave_out_context(TokenDocument& document, int64_t context);

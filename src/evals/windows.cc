@@ -130,6 +130,16 @@ void check_window_options(const WindowOptions& o) {
   }
 }
 
+int64_t tokens_needed(const WindowOptions& o, int64_t max_tokens) {
+  if (o.max_samples == 0 || o.max_length == 0) return max_tokens;
+  const int64_t step = o.protocol == WindowProtocol::kStride ? o.stride : o.max_length;
+  int64_t needed = 0;
+  const bool too_many = __builtin_mul_overflow(step, o.max_samples - 1, &needed) ||
+                        __builtin_add_overflow(needed, o.max_length, &needed);
+  if (too_many) return max_tokens;
+  return max_tokens > 0 ? std::min(max_tokens, needed) : needed;
+}
+
 std::vector<Window> make_windows(const std::vector<TokenDocument>& documents, const WindowOptions& options) {
   check_window_options(options);
   KVLAB_CHECK(!joins_documents(options.protocol) || documents.size() == 1);

@@ -49,6 +49,9 @@ struct Window {
 
 // Throws UserError: sizes that contradict each other, nothing left to score.
 void check_window_options(const WindowOptions& options);
+// The first tokens of a document, or of the joined text, that max_samples windows can need, at most
+// `max_tokens`; 0: all.
+int64_t tokens_needed(const WindowOptions& options, int64_t max_tokens);
 // `documents` has one element where the protocol joins. Throws UserError: a text that is too short.
 std::vector<Window> make_windows(const std::vector<TokenDocument>& documents, const WindowOptions& options);
 

@@ -45,6 +45,7 @@ BpeTokenizer::BpeTokenizer(BpeTokenizerParts parts)
       model_(tokens_, std::move(parts.model)),
       normalizer_(std::move(parts.normalizer)),
       added_(normalized_tokens(settings_.added, normalizer_)),
+      cuts_(parts.split, settings_.added, normalizer_),
       splitter_(parts.split),
       decoder_(std::move(parts.decoder)) {
   place_added_tokens(parts.decode_byte_table);

@@ -10,6 +10,7 @@
 #include "tokenizer/bpe_model.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/splitter.h"
+#include "tokenizer/text_cuts.h"
 #include "tokenizer/token_decoder.h"
 #include "tokenizer/tokenizer.h"
 
@@ -43,6 +44,7 @@ class BpeTokenizer : public Tokenizer {
 
   std::vector<int32_t> encode(std::string_view text, bool parse_special) const override;
   std::vector<int32_t> encode_parts(std::span<const TextPart> parts) const override;
+  size_t last_cut(std::string_view text) const override { return cuts_.last(text); }
   std::string decode(const std::vector<int32_t>& ids, bool special) const override;
   int vocab_size() const override { return static_cast<int>(tokens_.size()); }
   int bos() const override { return settings_.bos; }
@@ -64,6 +66,7 @@ class BpeTokenizer : public Tokenizer {
   BpeModel model_;
   Normalizer normalizer_;
   AddedTokens added_;
+  TextCuts cuts_;
   Splitter splitter_;
   TokenDecoder decoder_;
 };

@@ -22,6 +22,14 @@ class TextStep : public NormalizeStep {
   Change change_;
 };
 
+// No character of ASCII composes with what precedes it, nor does a mark move over one.
+class NormalFormStep : public TextStep {
+ public:
+  explicit NormalFormStep(NormalForm form)
+      : TextStep([form](std::string_view text) { return to_normal_form(text, form); }) {}
+  bool parts_at_ascii() const override { return true; }
+};
+
 class ReplaceStep : public NormalizeStep {
  public:
   explicit ReplaceStep(TextReplacer replacer) : replacer_(std::move(replacer)) {}
@@ -85,8 +93,12 @@ std::string Normalizer::apply(std::string_view text, bool at_start) const {
   return out;
 }
 
+bool Normalizer::parts_at_ascii() const {
+  return std::all_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->parts_at_ascii(); });
+}
+
 std::shared_ptr<const NormalizeStep> normal_form_step(NormalForm form) {
-  return text_step([form](std::string_view text) { return to_normal_form(text, form); });
+  return std::make_shared<NormalFormStep>(form);
 }
 
 std::shared_ptr<const NormalizeStep> lower_case_step() {

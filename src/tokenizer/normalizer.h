@@ -16,6 +16,8 @@ class NormalizeStep {
   virtual ~NormalizeStep() = default;
   // `at_start`: nothing stands before the text. Throws UserError when more than `most` bytes would come out.
   virtual std::string apply(std::string_view text, bool at_start, size_t most) const = 0;
+  // Whether a text may be taken apart before any character of ASCII.
+  virtual bool parts_at_ascii() const { return false; }
 };
 
 // Steps one after the other. Copies share them.
@@ -23,6 +25,7 @@ class Normalizer {
  public:
   void add(std::shared_ptr<const NormalizeStep> step) { steps_.push_back(std::move(step)); }
   bool empty() const { return steps_.empty(); }
+  bool parts_at_ascii() const;
   // Text must be valid UTF-8. Throws UserError when a damaged file's steps make too much of it.
   std::string apply(std::string_view text, bool at_start) const;
 

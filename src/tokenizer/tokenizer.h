@@ -26,6 +26,9 @@ class Tokenizer {
   // Ids of the parts as one text: words run on across their borders, but no special token does, so that text
   // from outside can be set into a template without bringing special tokens in. Errors as encode().
   virtual std::vector<int32_t> encode_parts(std::span<const TextPart> parts) const = 0;
+  // The last place in `text` (valid UTF-8) where it may be cut: the ids of what is before and of what is
+  // behind, whatever follows, are together those of the whole. 0: no such place is known.
+  virtual size_t last_cut([[maybe_unused]] std::string_view text) const { return 0; }
   // The bytes of the ids; special tokens are written out when `special` is set, else left out.
   virtual std::string decode(const std::vector<int32_t>& ids, bool special = true) const = 0;
   virtual int vocab_size() const = 0;

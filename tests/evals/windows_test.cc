@@ -152,6 +152,39 @@ TEST(Windows, MaxSamplesCountsWindowsOverAllDocuments) {
   EXPECT_EQ(windows[2].first, 0);
 }
 
+// What is read of a document that is as long as can be, against windows over a long one.
+TEST(Windows, TokensNeededGiveTheSameWindows) {
+  for (const auto protocol :
+       {WindowProtocol::kStream, WindowProtocol::kPrefix, WindowProtocol::kStride, WindowProtocol::kChunks}) {
+    for (const int64_t samples : {1, 2, 7}) {
+      WindowOptions options;
+      options.protocol = protocol;
+      options.max_length = 12;
+      options.stride = 5;
+      options.context = protocol == WindowProtocol::kPrefix ? 4 : 0;
+      options.max_samples = samples;
+      const int64_t needed = tokens_needed(options, 0);
+      EXPECT_LE(needed, 12 * samples);
+      const auto all = make_windows({counted(500)}, options), some = make_windows({counted(needed)}, options);
+      ASSERT_EQ(all.size(), some.size());
+      for (size_t w = 0; w < all.size(); ++w) {
+        EXPECT_EQ(all[w].first, some[w].first);
+        EXPECT_EQ(all[w].tokens.tokens, some[w].tokens.tokens);
+        EXPECT_EQ(all[w].tokens.scored, some[w].tokens.scored);
+      }
+      EXPECT_EQ(tokens_needed(options, 3), 3) << "--max_tokens counts as well";
+    }
+  }
+  WindowOptions whole;
+  EXPECT_EQ(tokens_needed(whole, 0), 0);
+  whole.max_samples = 2;
+  EXPECT_EQ(tokens_needed(whole, 0), 0) << "whole documents";
+  whole.max_length = int64_t{1} << 62;
+  EXPECT_EQ(tokens_needed(whole, 9), 9);
+  whole.max_samples = 9;
+  EXPECT_EQ(tokens_needed(whole, 0), 0) << "more than can be counted is all";
+}
+
 TEST(Windows, MasksStayWithTheirTokens) {
   TokenDocument document = counted(8);
   document.scored[6] = 0;
