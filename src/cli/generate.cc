@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <sstream>
 
@@ -13,6 +12,7 @@
 #include "cache/recipe.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/shared_chat_flags.h"
 #include "engine/generate.h"
 #include "reports/number_text.h"
 #include "tokenizer/chat_template.h"
@@ -26,20 +26,25 @@ constexpr int64_t kDefaultNewTokens = 256;
 struct Flags {
   ModelFlags model;
   std::string recipe = "none", decode_weights = "file", prompt_file, kvzap_scorer_model, bos;
-  std::optional<std::string> prompt, system;
+  ChatFlags chat;
+  std::optional<std::string> prompt;
   std::vector<std::string> stop;
   std::optional<int64_t> max_new_tokens;
   SamplingOptions sampling;
   int64_t seed = 0;
-  bool chat = false, ignore_eos = false, beyond_context = false, json = false, live = false, quiet = false;
+  bool ignore_eos = false, beyond_context = false, json = false, live = false, quiet = false;
+  bool show_prompt = false;
 };
 
 void check(const Flags& f) {
-  if (f.prompt.has_value() == !f.prompt_file.empty()) {
-    throw UserError("give either --prompt TEXT or --prompt_file FILE (- reads standard input)");
+  if (f.prompt.has_value() + !f.prompt_file.empty() + !f.chat.messages_file.empty() != 1) {
+    throw UserError(
+        "give either --prompt TEXT or --prompt_file FILE (- reads standard input) or --messages FILE");
   }
-  if (f.system && !f.chat) throw UserError("--system needs --chat");
-  if (f.chat && !f.bos.empty()) throw UserError("--bos does not go with --chat: the chat template decides");
+  f.chat.check();
+  if (f.chat.in_use() && !f.bos.empty()) {
+    throw UserError("--bos does not go with --chat or --messages: the chat template decides");
+  }
   if (f.decode_weights != "file" && f.decode_weights != "packed")
     throw UserError("--decode_weights " + f.decode_weights + ": expected file or packed");
   if (f.live && !f.json) throw UserError("--live needs --json");
@@ -50,27 +55,21 @@ void check(const Flags& f) {
 
 std::string read_prompt(const Flags& f) {
   if (f.prompt) return *f.prompt;
+  if (!f.chat.messages_file.empty()) return "";
+  if (f.prompt_file != "-") return read_text_file("--prompt_file", f.prompt_file);
   std::ostringstream text;
-  if (f.prompt_file == "-") {
-    text << std::cin.rdbuf();
-    return text.str();
-  }
-  const std::ifstream file(f.prompt_file, std::ios::binary);
-  std::error_code ignored;
-  if (!file || std::filesystem::is_directory(f.prompt_file, ignored)) {
-    throw UserError("--prompt_file " + f.prompt_file + ": cannot be read");
-  }
-  text << file.rdbuf();
+  text << std::cin.rdbuf();
   return text.str();
 }
 
 // What is asked of the model: the prompt's tokens, and the tokens that end the answer.
 struct Request {
   std::vector<int32_t> prompt, end_tokens;
+  std::string text;
 };
 
 Request plain_request(const Flags& f, const Tokenizer& tokenizer, const std::string& text) {
-  Request request{tokenizer.encode(text), {}};
+  Request request{tokenizer.encode(text), {}, text};
   if (parse_yes_no("--bos", f.bos).value_or(tokenizer.add_bos())) {
     if (tokenizer.bos() < 0) throw UserError("--bos yes: the tokenizer has no BOS token");
     request.prompt.insert(request.prompt.begin(), tokenizer.bos());
@@ -79,15 +78,16 @@ Request plain_request(const Flags& f, const Tokenizer& tokenizer, const std::str
 }
 
 Request chat_request(const Flags& f, const Tokenizer& tokenizer, const std::string& text) {
-  const ChatIds chat = encode_chat(tokenizer, {f.system, text});
-  Request request{chat.prompt, {}};
+  const ChatPrompt prompt = f.chat.render(tokenizer, text);
+  const ChatIds chat = encode_chat(tokenizer, prompt);
+  Request request{chat.prompt, {}, prompt.text()};
   if (chat.turn_end >= 0) request.end_tokens.push_back(chat.turn_end);
   return request;
 }
 
 Request make_request(const Flags& f, const Tokenizer& tokenizer) {
   const std::string text = read_prompt(f);
-  Request request = f.chat ? chat_request(f, tokenizer, text) : plain_request(f, tokenizer, text);
+  Request request = f.chat.in_use() ? chat_request(f, tokenizer, text) : plain_request(f, tokenizer, text);
   if (tokenizer.eos() >= 0) request.end_tokens.push_back(tokenizer.eos());
   if (f.ignore_eos) request.end_tokens.clear();
   return request;
@@ -189,6 +189,19 @@ void print_json(const Request& request, const Generation& made, const CacheFigur
   write_out(json.dump() + "\n");
 }
 
+// The text as the model gets it; with --json its ids as well.
+void show_prompt(const Request& request, const Tokenizer& tokenizer, bool json) {
+  if (!json) return write_out(request.text);
+  const ChatTemplate tokens = chat_template_of(tokenizer);
+  nlohmann::ordered_json shown;
+  shown["prompt"] = request.text;
+  shown["prompt_ids"] = request.prompt;
+  shown["end_ids"] = request.end_tokens;
+  shown["bos"] = tokens.bos;
+  shown["eos"] = tokens.eos;
+  write_out(shown.dump() + "\n");
+}
+
 int run(const Flags& f) {
   check(f);
   RecipeDefaults defaults;
@@ -197,6 +210,10 @@ int run(const Flags& f) {
   const ModelFiles files = f.model.open();
   const auto tokenizer = open_tokenizer_of(files);
   const Request request = make_request(f, *tokenizer);
+  if (f.show_prompt) {
+    show_prompt(request, *tokenizer, f.json);
+    return 0;
+  }
   GenerateOptions options;
   options.max_new_tokens = new_tokens(f, files.config, static_cast<int64_t>(request.prompt.size()));
   options.sampling = f.sampling;
@@ -245,8 +262,9 @@ void declare(CLI::App& app, Flags& f) {
   app.add_option("--top_k", f.sampling.top_k, "draw from so many of the likeliest tokens; 0: all")
       ->capture_default_str();
   app.add_option("--seed", f.seed, "of the draws")->capture_default_str();
-  app.add_flag("--chat", f.chat, "put the prompt into the model's chat template, as a user's message");
-  app.add_option("--system", f.system, "system message [the template's own, where it has one]");
+  f.chat.declare(app);
+  app.add_flag("--show_prompt", f.show_prompt,
+               "print the prompt as the model gets it, and stop; with --json its token ids as well");
   app.add_option("--stop", f.stop, "texts that end the generation; they are not printed [none]");
   app.add_flag("--ignore_eos", f.ignore_eos, "go on when the model ends its text");
   app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer [needed by kvzap]");
@@ -264,6 +282,7 @@ const CommandInfo kCommandInfo_generate = {
     "generate", "write text with a model whose cache is compressed",
     "  kvlab generate --prompt 'Once upon a time' --recipe 'h2o(size=256)' --max_new_tokens 500\n"
     "  kvlab generate --chat --prompt 'What is a KV cache?' --temperature 0.7 --top_p 0.9 --seed 1\n"
+    "  kvlab generate --messages talk.json --thinking no --max_new_tokens 200\n"
     "  kvlab generate --prompt_file book.txt --recipe 'snapkv(keep=0.25,at=context)' --stop 'THE END'\n"
     "  echo 'The capital of France is' | kvlab generate --prompt_file - --max_new_tokens 8 --json\n",
     [](CLI::App& app) -> std::function<int()> {

@@ -3,40 +3,38 @@
 #include <algorithm>
 #include <string_view>
 
+#include <fmt/format.h>
+
 #include "base/error.h"
+#include "tokenizer/chat_template_layout.h"
+#include "tokenizer/chat_template_outline.h"
+#include "tokenizer/utf8.h"
 
 namespace kvlab {
 
 namespace {
 
-bool holds(std::string_view text, std::string_view mark) {
-  return text.find(mark) != std::string_view::npos;
+// What Python's strip() takes away.
+bool is_blank(char32_t c) {
+  return is_white_space(c) || (c >= 0x1C && c <= 0x1F);
 }
-
-// Templates write line feeds as they are or as \n inside Jinja's quotes; here always as they are.
-std::string with_line_feeds(std::string text) {
-  for (size_t at = text.find("\\n"); at != std::string::npos; at = text.find("\\n", at + 1)) {
-    text.replace(at, 2, "\n");
-  }
-  return text;
-}
-
-// Without blanks, line feeds and quotes, so that a layout can be looked for however it is written.
-std::string compact(std::string text) {
-  std::erase_if(text, [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\'' || c == '"'; });
-  return text;
-}
-
-constexpr const char* kBlanks = " \t\n\r\f\v";
 
 std::string trimmed_right(const std::string& text) {
-  return text.substr(0, text.find_last_not_of(kBlanks) + 1);
+  size_t end = text.size();
+  while (end > 0) {
+    const size_t begin = previous_code_point(text, end);
+    size_t at = begin;
+    if (!is_blank(next_code_point(text, at))) break;
+    end = begin;
+  }
+  return text.substr(0, end);
 }
 
-// As Jinja's trim filter.
 std::string trimmed(const std::string& text) {
-  const size_t first = text.find_first_not_of(kBlanks);
-  return first == std::string::npos ? "" : trimmed_right(text.substr(first));
+  size_t begin = 0;
+  for (size_t at = 0; begin < text.size() && is_blank(next_code_point(text, at)); begin = at) {
+  }
+  return trimmed_right(text.substr(begin));
 }
 
 // A prompt under construction.
@@ -44,7 +42,10 @@ class PromptParts {
  public:
   PromptParts& fixed(std::string text) { return add(std::move(text), true); }
   PromptParts& given(std::string text) { return add(std::move(text), false); }
-  ChatPrompt end(std::string turn_end) { return {std::move(parts_), std::move(turn_end)}; }
+  PromptParts& message(const ChatWrapping& wrapping, const std::string& text) {
+    return fixed(wrapping.before).given(wrapping.trim ? trimmed(text) : text).fixed(wrapping.after);
+  }
+  std::vector<TextPart> take() { return std::move(parts_); }
 
  private:
   PromptParts& add(std::string text, bool parse_special) {
@@ -54,144 +55,153 @@ class PromptParts {
   std::vector<TextPart> parts_;
 };
 
-std::string leading_bos(const ChatTemplate& chat) {
-  return holds(chat.text, "bos_token") ? chat.bos : "";
+std::string without_thoughts(const std::string& answer) {
+  constexpr std::string_view kEnd = "</think>";
+  const size_t end = answer.rfind(kEnd);
+  if (end == std::string::npos) return answer;
+  const size_t begin = answer.find_first_not_of('\n', end + kEnd.size());
+  return begin == std::string::npos ? "" : answer.substr(begin);
 }
 
-// What a ChatML template says where no system message is given: "<|im_start|>system\nTEXT<|im_end|>" with a
-// plain TEXT, one that is not put together from parts.
-std::optional<std::string> chatml_default_system(const std::string& text) {
-  constexpr std::string_view kStart = "<|im_start|>system\n", kEnd = "<|im_end|>";
-  for (size_t at = text.find(kStart); at != std::string::npos; at = text.find(kStart, at + 1)) {
-    const size_t begin = at + kStart.size(), end = text.find(kEnd, begin);
-    if (end == std::string::npos) break;
-    const std::string system = text.substr(begin, end - begin);
-    if (system.find_first_of("'\"{}") == std::string::npos) return system;
-  }
-  return std::nullopt;
-}
-
-ChatPrompt chatml(const ChatTemplate& chat, const ChatTurn& turn) {
-  PromptParts parts;
-  parts.fixed(leading_bos(chat));
-  if (turn.system) {
-    parts.fixed("<|im_start|>system\n").given(*turn.system).fixed("<|im_end|>\n");
-  } else if (const auto system = chatml_default_system(chat.text)) {
-    parts.fixed("<|im_start|>system\n" + *system + "<|im_end|>\n");
-  }
-  parts.fixed("<|im_start|>user\n").given(turn.user).fixed("<|im_end|>\n<|im_start|>assistant\n");
-  return parts.end("<|im_end|>");
-}
-
-// Llama 3.1 and later begin with a system message of dates. The date of today is the one in the templates
-// themselves, since what a run gives must not depend on the day.
-ChatPrompt llama3(const ChatTemplate& chat, const ChatTurn& turn) {
-  PromptParts parts;
-  parts.fixed(leading_bos(chat));
-  const bool dates = holds(chat.text, "Cutting Knowledge Date: ");
-  if (dates || turn.system) {
-    parts.fixed("<|start_header_id|>system<|end_header_id|>\n\n");
-    if (dates) parts.fixed("Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
-    parts.given(trimmed(turn.system.value_or(""))).fixed("<|eot_id|>");
-  }
-  parts.fixed("<|start_header_id|>user<|end_header_id|>\n\n").given(trimmed(turn.user));
-  parts.fixed("<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
-  return parts.end("<|eot_id|>");
-}
-
-ChatPrompt llama2(const ChatTemplate& chat, const ChatTurn& turn) {
-  PromptParts parts;
-  parts.fixed(chat.bos + "[INST] ");
-  if (turn.system) {
-    // The template trims the two together, so that blanks before the user's message stay.
-    parts.fixed("<<SYS>>\n").given(*turn.system).fixed("\n<</SYS>>\n\n").given(trimmed_right(turn.user));
+void write_user(PromptParts& parts, const ChatLayout& layout, const std::string& text,
+                const std::optional<std::string>& system) {
+  if (!system) {
+    parts.message(layout.user, text);
+  } else if (layout.trims_system_with_user) {
+    const std::string rest = trimmed_right(text);
+    const std::string& after = layout.system.after;
+    parts.fixed(layout.user.before + layout.system.before).given(*system);
+    parts.fixed(rest.empty() ? trimmed_right(after) : after).given(rest).fixed(layout.user.after);
   } else {
-    parts.given(trimmed(turn.user));
+    parts.fixed(layout.user.before).message(layout.system, *system);
+    parts.given(layout.user.trim ? trimmed(text) : text).fixed(layout.user.after);
   }
-  parts.fixed(" [/INST]");
-  return parts.end(chat.eos);
 }
 
-// Versions differ in the blanks inside the brackets.
-ChatPrompt mistral(const ChatTemplate& chat, const ChatTurn& turn) {
+std::vector<TextPart> write(const ChatLayout& layout, const std::optional<std::string>& system,
+                            const std::vector<std::string>& turns) {
   PromptParts parts;
-  parts.fixed(chat.bos + (holds(chat.text, "[INST] ") ? "[INST] " : "[INST]"));
-  if (turn.system) parts.given(*turn.system + "\n\n");
-  parts.given(turn.user).fixed(holds(chat.text, " [/INST]") ? " [/INST]" : "[/INST]");
-  return parts.end(chat.eos);
+  parts.fixed(layout.start);
+  if (system && layout.system_place == SystemPlace::kOwnTurn) parts.message(layout.system, *system);
+  for (size_t i = 0; i < turns.size(); ++i) {
+    if (i % 2 == 1) {
+      parts.message(layout.answer, layout.drops_thoughts ? without_thoughts(turns[i]) : turns[i]);
+      continue;
+    }
+    const bool holds_system = (layout.system_place == SystemPlace::kFirstUser && i == 0) ||
+                              (layout.system_place == SystemPlace::kLastUser && i + 1 == turns.size());
+    write_user(parts, layout, turns[i], holds_system ? system : std::nullopt);
+  }
+  parts.fixed(layout.opening);
+  return parts.take();
 }
 
-ChatPrompt zephyr(const ChatTemplate& chat, const ChatTurn& turn) {
-  PromptParts parts;
-  if (turn.system) parts.fixed("<|system|>\n").given(*turn.system).fixed(chat.eos + "\n");
-  parts.fixed("<|user|>\n").given(turn.user).fixed(chat.eos + "\n<|assistant|>\n");
-  return parts.end(chat.eos);
+void check(const Conversation& conversation) {
+  if (conversation.turns.size() % 2 == 0) {
+    throw UserError(
+        fmt::format("a conversation of {} turns does not end with the user's: the user and the "
+                    "assistant take turns, the user first and last",
+                    conversation.turns.size()));
+  }
+  const auto check_text = [](const std::string& text, const std::string& what) {
+    if (const size_t at = find_invalid_utf8(text); at != std::string::npos)
+      throw UserError(fmt::format("{} is not valid UTF-8 at byte {}", what, at));
+  };
+  if (conversation.system) check_text(*conversation.system, "the system message");
+  for (size_t i = 0; i < conversation.turns.size(); ++i)
+    check_text(conversation.turns[i], fmt::format("turn {}", i));
 }
 
-bool is_zephyr(const std::string& text) {
-  const std::string layout = compact(text);
-  return holds(layout, "<|user|>+message[content]+eos_token") ||
-         holds(layout, "<|user|>+message.content+eos_token");
+std::string joined(const std::vector<std::string>& words, const char* between) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : between) + word;
+  return all;
 }
 
-struct Family {
-  const char* name;
-  bool (*recognises)(const std::string& text);
-  ChatPrompt (*render)(const ChatTemplate& chat, const ChatTurn& turn);
-  // Whether a template of this family writes a system message where one is given.
-  bool (*takes_system)(const std::string& text);
-};
-
-bool names_system(const std::string& text) {
-  return holds(text, "system");
+// The first marks of an unknown template that look like special tokens: <...> and [...] without blanks.
+std::string marks_of(const std::string& text) {
+  constexpr size_t kMost = 6, kLongest = 32;
+  std::vector<std::string> marks;
+  for (size_t at = text.find_first_of("<["); at != std::string::npos && marks.size() < kMost;
+       at = text.find_first_of("<[", at + 1)) {
+    const size_t end = text.find_first_of(" \t\r\n'\"{}()+,:", at);
+    const size_t close = text.find(text[at] == '<' ? '>' : ']', at);
+    if (close == std::string::npos || close > end || close - at > kLongest || close - at < 4) continue;
+    std::string mark = text.substr(at, close + 1 - at);
+    if (mark[0] == '[' && std::any_of(mark.begin(), mark.end(), [](char c) { return c >= 'a' && c <= 'z'; }))
+      continue;
+    if (std::find(marks.begin(), marks.end(), mark) == marks.end()) marks.push_back(std::move(mark));
+  }
+  return marks.empty() ? "it has no marks such as <|user|>" : "its marks: " + joined(marks, " ");
 }
-// These write whatever role a message has.
-bool any_role(const std::string&) {
-  return true;
+
+UserError unknown_family(const std::string& text) {
+  std::vector<std::string> names;
+  for (const ChatFamily& family : chat_families()) names.push_back(family.name);
+  return UserError(
+      fmt::format("the model's chat template is of no known family ({}; known: {}): write the prompt as the "
+                  "model expects it, without --chat",
+                  marks_of(text), joined(names, ", ")));
 }
 
-constexpr Family kFamilies[] = {
-    {"Llama 3", [](const std::string& text) { return holds(text, "<|start_header_id|>"); }, llama3, any_role},
-    {"ChatML",
-     [](const std::string& text) {
-       return holds(text, "<|im_start|>") && holds(text, "<|im_end|>") && !holds(text, "<|im_sep|>");
-     },
-     chatml, any_role},
-    {"Zephyr", is_zephyr, zephyr, names_system},
-    {"Llama 2", [](const std::string& text) { return holds(text, "<<SYS>>"); }, llama2, any_role},
-    {"Mistral",
-     [](const std::string& text) { return holds(text, "[/INST]") && !holds(text, "[SYSTEM_PROMPT]"); },
-     mistral, names_system},
-};
+// What was given and has no place in the template.
+void refuse_unused(const ChatLayout& layout, const Conversation& conversation, const ChatOptions& unused) {
+  const std::string name = "the model's chat template (" + layout.family + ") ";
+  if (conversation.system && layout.system_place == SystemPlace::kRefused)
+    throw UserError(name + "takes no system message");
+  if (unused.thinking) throw UserError(name + "has no switch for thinking: leave --thinking out");
+  if (unused.date) throw UserError(name + "shows no date: leave --date out");
+  if (!conversation.system && !layout.needs_date.empty()) throw UserError(name + layout.needs_date);
+}
+
+// In a thinking template such a message is taken for a tool's, and what follows is written otherwise.
+void refuse_tool_responses(const ChatLayout& layout, const std::vector<std::string>& turns) {
+  if (!layout.drops_thoughts) return;
+  for (size_t i = 0; i < turns.size(); i += 2) {
+    if (turns[i].starts_with("<tool_response>") && turns[i].ends_with("</tool_response>")) {
+      throw UserError(
+          fmt::format("turn {} is a tool's response, which the model's chat template ({}) writes in "
+                      "another way: kvlab knows conversations without tools",
+                      i, layout.family));
+    }
+  }
+}
 
 }  // namespace
 
-ChatPrompt render_chat(const ChatTemplate& chat, const ChatTurn& turn) {
+std::string ChatPrompt::text() const {
+  std::string all;
+  for (const TextPart& part : parts) all += part.text;
+  return all;
+}
+
+ChatTemplate chat_template_of(const Tokenizer& tokenizer) {
+  const auto text_of = [&](int id) { return id < 0 ? std::string() : tokenizer.decode({id}, true); };
+  return {tokenizer.chat_template(), text_of(tokenizer.bos()), text_of(tokenizer.eos())};
+}
+
+ChatPrompt render_chat(const ChatTemplate& chat, const Conversation& conversation,
+                       const ChatOptions& options) {
   if (chat.text.empty()) {
     throw UserError("the model has no chat template: give the prompt as it is, without --chat");
   }
-  const ChatTemplate readable{with_line_feeds(chat.text), chat.bos, chat.eos};
-  std::string known;
-  for (const Family& family : kFamilies) {
-    if (!family.recognises(readable.text)) {
-      known += (known.empty() ? "" : ", ") + std::string(family.name);
-      continue;
-    }
-    if (turn.system && !family.takes_system(readable.text)) {
-      throw UserError("the model's chat template (" + std::string(family.name) + ") takes no system message");
-    }
-    return family.render(readable, turn);
+  check(conversation);
+  const ChatOutline outline(chat.text);
+  for (const ChatFamily& family : chat_families()) {
+    ChatOptions unused = options;
+    const std::optional<ChatLayout> layout = family.layout(outline, chat, unused);
+    if (!layout) continue;
+    refuse_unused(*layout, conversation, unused);
+    refuse_tool_responses(*layout, conversation.turns);
+    std::optional<std::string> system = conversation.system ? conversation.system : layout->default_system;
+    if (layout->empty_system_unseen && system == "") system.reset();
+    return {write(*layout, system, conversation.turns), layout->turn_end, layout->family};
   }
-  throw UserError("the model's chat template is of no known family (known: " + known +
-                  "): write the prompt as the model expects it, without --chat");
+  throw unknown_family(chat.text);
 }
 
-ChatIds encode_chat(const Tokenizer& tokenizer, const ChatTurn& turn) {
-  const auto text_of = [&](int id) { return id < 0 ? std::string() : tokenizer.decode({id}, true); };
-  const ChatPrompt prompt =
-      render_chat({tokenizer.chat_template(), text_of(tokenizer.bos()), text_of(tokenizer.eos())}, turn);
-  ChatIds ids;
-  ids.prompt = tokenizer.encode_parts(prompt.parts);
+ChatIds encode_chat(const Tokenizer& tokenizer, const ChatPrompt& prompt) {
+  ChatIds ids{tokenizer.encode_parts(prompt.parts), -1};
   const std::vector<int32_t> end = tokenizer.encode(prompt.turn_end, true);
   if (end.size() == 1) ids.turn_end = end[0];
   return ids;

@@ -1,6 +1,8 @@
-// Chat templates: the text around a user's message that an instruct model was trained with. Model files carry
-// them as Jinja programs. kvlab runs no Jinja: it recognises the families in use by marks in the program's
-// text and writes their prompt itself, and it refuses what it does not recognise.
+// Chat templates: the text around the messages of a conversation that an instruct model was trained with.
+// Model files carry them as Jinja programs. kvlab runs no Jinja: no implementation for C++ is packaged where
+// kvlab takes its dependencies from, and it would be larger than all templates together. So the families in
+// use are written here, each recognised by the expressions with which its template writes a message
+// (chat_template_outline.h), and what is not recognised is refused, never guessed.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +20,19 @@ struct ChatTemplate {
   std::string bos, eos;
 };
 
-// One message of a user, after a system message where one is given. Without one the template's own default,
-// if it has one, stands in its place.
-struct ChatTurn {
+ChatTemplate chat_template_of(const Tokenizer& tokenizer);
+
+// What was said so far: by the user and the assistant in turn, first and last by the user. Without a system
+// message the template's own default, if it has one, stands in its place.
+struct Conversation {
   std::optional<std::string> system;
-  std::string user;
+  std::vector<std::string> turns;
+};
+
+// What some templates ask for beside the messages.
+struct ChatOptions {
+  std::optional<bool> thinking;     // of templates with such a switch [as the template says]
+  std::optional<std::string> date;  // today's, as the template is to show it [the one in the template itself]
 };
 
 // The prompt up to where the assistant's answer begins. Only the template's own parts may hold special
@@ -30,18 +40,22 @@ struct ChatTurn {
 struct ChatPrompt {
   std::vector<TextPart> parts;
   std::string turn_end;  // the special token that ends the answer
+  std::string family;
+
+  std::string text() const;
 };
 
-// Throws UserError: no template, one of no known family (ChatML, Llama 3, Llama 2, Mistral, Zephyr), or a
-// system message where the template takes none.
-ChatPrompt render_chat(const ChatTemplate& chat, const ChatTurn& turn);
+// Throws UserError: no template, one of no known family, turns that do not end with the user's, a message
+// that is not UTF-8, or what the template has no place for (a system message, thinking, a date).
+ChatPrompt render_chat(const ChatTemplate& chat, const Conversation& conversation,
+                       const ChatOptions& options = {});
 
 struct ChatIds {
   std::vector<int32_t> prompt;
   int32_t turn_end = -1;  // -1: the template ends an answer with no token of its own
 };
 
-// render_chat with the tokenizer's template, as ids. BOS is in them where the template writes it.
-ChatIds encode_chat(const Tokenizer& tokenizer, const ChatTurn& turn);
+// A rendered prompt as ids. BOS is in them where the template writes it.
+ChatIds encode_chat(const Tokenizer& tokenizer, const ChatPrompt& prompt);
 
 }  // namespace kvlab

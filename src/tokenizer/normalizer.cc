@@ -1,5 +1,6 @@
 #include "tokenizer/normalizer.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "tokenizer/utf8.h"

@@ -169,8 +169,10 @@ TEST_F(Generate, EosAndStopStringsEnd) {
 }
 
 TEST_F(Generate, ChatPutsThePromptIntoTheTemplate) {
-  write_config({{"chat_template",
-                 "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>'}}"}});
+  write_config(
+      {{"chat_template",
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
+        "'<|im_end|>\\n'}}{% endfor %}{{'<|im_start|>assistant\\n'}}"}});
   const auto prompt = [&](const std::vector<std::string>& extra) {
     std::vector<std::string> words{"--prompt", "<|end|>", "--max_new_tokens", "1", "--chat"};
     words.insert(words.end(), extra.begin(), extra.end());
@@ -182,6 +184,53 @@ TEST_F(Generate, ChatPutsThePromptIntoTheTemplate) {
   EXPECT_EQ(prompt({"--system", "Hi"}), bytes("<|im_start|>system\nHi<|im_end|>\n" + user));
   // Without --chat the prompt's special tokens are what they say.
   EXPECT_EQ(generated({"--prompt", "<|end|>", "--max_new_tokens", "1"}).at("prompt_ids"), json({256}));
+}
+
+TEST_F(Generate, ConversationsComeFromAFile) {
+  const std::string talk = file("talk.json", R"([{"role": "system", "content": "S"},
+      {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}])");
+  const std::string plain =
+      file("plain.jinja",
+           "{% for message in messages %}{{'<|im_start|>' + message.role + '\\n' + "
+           "message.content + '<|im_end|>\\n'}}{% endfor %}{{'<|im_start|>assistant\\n'}}");
+  const std::string prompt =
+      "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
+      "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n";
+  const std::vector<std::string> asked{"--messages", talk, "--chat_template", plain};
+  const auto with = [&](std::vector<std::string> extra) {
+    extra.insert(extra.end(), asked.begin(), asked.end());
+    return extra;
+  };
+  EXPECT_EQ(run(with({"--show_prompt"})).out, prompt);
+  const json shown = generated(with({"--show_prompt"}));
+  EXPECT_EQ(shown.at("prompt"), prompt);
+  const json made = generated(with({"--max_new_tokens", "1"}));
+  EXPECT_EQ(made.at("prompt_ids"), shown.at("prompt_ids"));
+  EXPECT_EQ(made.at("prompt_tokens"), prompt.size());  // a token a byte
+  EXPECT_EQ(run({"--prompt", "as it is<|end|>", "--show_prompt"}).out, "as it is<|end|>");
+}
+
+TEST_F(Generate, ChatMistakesAreNamed) {
+  const std::string talk = file("talk.json", R"([{"role": "user", "content": 7}])");
+  const std::string missing = (folder_.path() / "missing.json").string();
+  for (const auto& [extra, text] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--messages", talk}, talk + ": message 0: 'content' is 7"},
+           {{"--messages", missing}, "--messages " + missing + ": cannot be read"},
+           {{"--messages", talk, "--prompt", "a"}, "or --messages FILE"},
+           {{"--messages", talk, "--chat"}, "leave --chat out"},
+           {{"--messages", talk, "--system", "a"}, "put a system message first in"},
+           {{"--messages", talk, "--bos", "no"}, "--bos does not go with --chat or --messages"},
+           {{"--prompt", "a", "--thinking", "no"}, "--thinking needs --chat or --messages"},
+           {{"--prompt", "a", "--date", "now"}, "--date needs --chat or --messages"},
+           {{"--prompt", "a", "--chat_template", talk}, "--chat_template needs --chat or --messages"},
+           {{"--prompt", "a", "--chat", "--chat_template", missing}, "--chat_template " + missing},
+           {{"--prompt", "a", "--chat", "--chat_template", talk}, "no known family"},
+           {{"--prompt", "a", "--chat", "--thinking", "maybe"}, "--thinking maybe"},
+       }) {
+    const ProgramResult result = run(extra);
+    EXPECT_EQ(result.exit_code, 2) << text;
+    EXPECT_THAT(result.err, HasSubstr(text));
+  }
 }
 
 TEST_F(Generate, TheContextIsTheLimit) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tokenizer/known_splits.h"
 #include "tokenizer/tokenizer_files.h"
 
 namespace kvlab {
@@ -94,7 +95,7 @@ std::vector<size_t> all_cuts(const Tokenizer& tokenizer, const std::string& text
 }
 
 TEST(TextCuts, PartsHaveTheIdsOfTheWhole) {
-  for (const SplitSteps& split : {gpt2_split(), smollm_split(), llama3_split()}) {
+  for (const SplitSteps& split : {gpt2_split(), smollm_split(), llama3_split(), qwen2_split()}) {
     SCOPED_TRACE(split_name(split));
     Folder folder;
     const auto tokenizer = open_json(folder, merging_tokenizer(split));
@@ -115,7 +116,7 @@ TEST(TextCuts, PartsHaveTheIdsOfTheWhole) {
 }
 
 TEST(TextCuts, PlacesAreFoundFromTheEnd) {
-  const TextCuts cuts(llama3_split(), {});
+  const TextCuts cuts(llama3_split(), {}, {});
   EXPECT_EQ(cuts.last("ab cd ef"), 5u);
   EXPECT_EQ(cuts.last("ab cd"), 2u);
   EXPECT_EQ(cuts.last("ab\n\ncd"), 2u);
@@ -129,9 +130,10 @@ TEST(TextCuts, PlacesAreFoundFromTheEnd) {
 }
 
 TEST(TextCuts, OtherSplitsAndTokensThatReachOverCutsAreNotCut) {
-  EXPECT_EQ(TextCuts({{"[a-z ]+"}}, {}, {}).last("ab cd"), 0u);
+  EXPECT_EQ(TextCuts({isolate("[a-z ]+")}, {}, {}).last("ab cd"), 0u);
   SplitSteps prefixed = gpt2_split();
-  prefixed[0].add_prefix_space = true;
+  prefixed[0].prefix = " ";
+  prefixed[0].place = PrefixPlace::kEveryPiece;
   EXPECT_EQ(TextCuts(prefixed, {}, {}).last("ab cd"), 0u);
   const auto with = [](AddedToken token) { return TextCuts(gpt2_split(), {token}, {}).last("ab cd"); };
   EXPECT_EQ(with({.id = 1, .text = "<s>"}), 2u);
