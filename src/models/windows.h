@@ -17,8 +17,8 @@ void read_windows(const JsonSettings& json, ModelConfig& config, const std::func
 // Qwen's rule: with use_sliding_window, the layers from max_window_layers on.
 void read_upper_windows(const JsonSettings& json, ModelConfig& config);
 
-// `attention.sliding_window` of a GGUF file, in the layers that `attention.sliding_window_pattern` (an array of
-// flags, one for each layer) says, where it is there, else in those that `has_window` says.
+// `attention.sliding_window` of a GGUF file, in the layers that `attention.sliding_window_pattern` (an array
+// of flags, one for each layer) says, where it is there, else in those that `has_window` says.
 void read_windows(const GgufFile& file, const std::string& architecture, ModelConfig& config,
                   const std::function<bool(int)>& has_window);
 
