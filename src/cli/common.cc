@@ -1,4 +1,5 @@
 #include "cli/common.h"
+#include "results/environment.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -138,6 +139,24 @@ ModelFiles ModelFlags::open() const {
   if (path.empty())
     throw UserError("the built-in model is not installed: run scripts/setup.sh, or give --model PATH");
   return open_model(path.string());
+}
+
+std::optional<std::string> memory_warning(int64_t needed, int64_t available, DType type) {
+  if (available <= 0 || needed < available) return std::nullopt;
+  return fmt::format("the weights take {:.1f} GiB as {}, and {:.1f} GiB of memory are free: {}",
+                     static_cast<double>(needed) * 0x1p-30, type == DType::kF32 ? "f32" : "bf16",
+                     static_cast<double>(available) * 0x1p-30,
+                     type == DType::kF32 ? "--dtype bf16 halves that" : "a smaller model is needed");
+}
+
+std::shared_ptr<const Model> ModelFlags::load(const ModelFiles& files, Progress& progress,
+                                              DecodeWeights decode) const {
+  for (const std::string& note : files.notes)
+    fmt::print(stderr, "note: {}: {}\n", files.weights->path(), note);
+  const DType type = weight_type();
+  const auto warning = memory_warning(weight_bytes(files, type), available_memory_bytes(), type);
+  if (warning) fmt::print(stderr, "warning: {}: {}\n", files.config.name, *warning);
+  return load_model(files, {type, decode}, progress);
 }
 
 DType ModelFlags::weight_type() const {

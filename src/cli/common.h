@@ -30,9 +30,15 @@ struct ModelFlags {
 
   void declare(CLI::App& app);
   ModelFiles open() const;  // the file or folder, or the default model; throws UserError
+  // Loads what open() gave: says what the reader noticed, and warns when the weights will not fit in memory.
+  std::shared_ptr<const Model> load(const ModelFiles& files, Progress& progress,
+                                    DecodeWeights decode = DecodeWeights::kPacked) const;
   DType weight_type() const;
   DType cache_type() const;
 };
+
+// What to say when `needed` bytes of weights are more than `available` ones; 0 available: not known.
+std::optional<std::string> memory_warning(int64_t needed, int64_t available, DType type);
 
 // The tokenizer that comes with a model. For a Hugging Face folder the weights' path is a file in it, or the
 // folder.

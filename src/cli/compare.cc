@@ -163,7 +163,7 @@ int run(const CompareFlags& f) {
   const auto progress = terminal_progress(f.quiet);
   const std::optional<double> margin = parse_margin("--margin", f.margin);
   const auto environment = environment_json();
-  const auto model = load_model(files, {f.model.weight_type()}, *progress);
+  const auto model = f.model.load(files, *progress);
   if (match) options.matches = match_methods(model, specs, slice, {*match, 0.01, options.run}, *progress);
   const auto config = config_json(f, data, files, specs, documents);
   const auto save = [&](ComparisonResult result) {

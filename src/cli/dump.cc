@@ -123,10 +123,10 @@ int run(const Flags& f) {
   const auto entries = dump_tensors(*method, static_cast<int64_t>(document.tokens.size()), options);
   const fs::path path = output_path(f);
   announce(path, entries, f.quiet);
-  const auto model = load_model(files, {f.model.weight_type()});
-  const DocumentRun result =
-      dump_document(model, method, document, options, path.string(), metadata_of(f, files, spec, document),
-                    *terminal_progress(f.quiet));
+  const auto progress = terminal_progress(f.quiet);
+  const auto model = f.model.load(files, *progress);
+  const DocumentRun result = dump_document(model, method, document, options, path.string(),
+                                           metadata_of(f, files, spec, document), *progress);
   if (stop_requested()) return kExitInterrupted;
   fmt::print(
       "{}: {} tokens, {} scored, PPL {:.4f}, density {:.4f}\n", path.string(), result.result.tokens,

@@ -225,7 +225,7 @@ int run(const Flags& f) {
   CacheOptions cache_options;
   cache_options.type = f.model.cache_type();
   const DecodeWeights decode = f.decode_weights == "file" ? DecodeWeights::kFile : DecodeWeights::kPacked;
-  Session session(load_model(files, {f.model.weight_type(), decode}), method, cache_options);
+  Session session(f.model.load(files, silent_progress(), decode), method, cache_options);
 
   TokenCallback show;
   if (!f.json) show = [](int32_t, const std::string& text) { write_out(text); };

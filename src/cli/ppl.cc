@@ -244,7 +244,7 @@ int run(const Flags& f) {
   const DType weight_type = f.model.weight_type(), cache_type = f.model.cache_type();
   prepare_folder(f.output_dir);
   const auto progress = terminal_progress(f.quiet);
-  const auto model = load_model(files, {weight_type}, *progress);
+  const auto model = f.model.load(files, *progress);
 
   PerplexityOptions options;
   options.run.protocol = session_protocol(window);

@@ -64,7 +64,7 @@ int run(const Flags& f) {
   options.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream, f.context};
   options.kv_type = f.model.cache_type();
   options.extend_size = f.extend_size;
-  const auto model = load_model(files, {f.model.weight_type()});
+  const auto model = f.model.load(files, silent_progress());
   const bool fresh_peak = reset_peak_resident();
   const int64_t resident = resident_bytes();
   const DocumentRun result = run_document(model, method, document, options);

@@ -86,6 +86,19 @@ void Model::check_tokens(std::span<const Segment> segments) const {
   }
 }
 
+int64_t weight_bytes(const ModelFiles& files, DType type) {
+  const ModelConfig& config = files.config;
+  const DecoderTensors tensors =
+      find_architecture(config.architecture, files.weights->path()).tensors(config);
+  int64_t elements = 0;
+  for (const TensorShape& tensor : tensor_shapes(tensors, config)) {
+    const bool packed =
+        tensor.shape.size() == 2 && (tensor.name != tensors.embedding || config.tied_embeddings);
+    if (packed) elements += tensor.shape[0] * tensor.shape[1];
+  }
+  return elements * static_cast<int64_t>(element_size(type));
+}
+
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const LoadOptions& options,
                                         Progress& progress) {
   const ArchitectureInfo& architecture = find_architecture(files.config.architecture, files.weights->path());

@@ -114,6 +114,10 @@ class Model {
   std::unique_ptr<OutputHead> head_;
 };
 
+// Bytes of the weights once loaded, but for what layouts pad. The embedding is not among them: its rows are
+// read from the file.
+int64_t weight_bytes(const ModelFiles& files, DType type);
+
 // Loads the weights, converted to options.type and packed once. Throws UserError: unknown architecture (with
 // those known), missing or misshapen tensors.
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const LoadOptions& options,

@@ -132,6 +132,9 @@ nlohmann::ordered_json environment_json() {
           {"build_type", KVLAB_BUILD_TYPE}};
 }
 
+int64_t available_memory_bytes() {
+  return kilobytes_of(read_text("/proc/meminfo"), "MemAvailable");
+}
 int64_t resident_bytes() {
   return kilobytes_of(read_text("/proc/self/status"), "VmRSS");
 }

@@ -23,6 +23,8 @@ struct CpuDescription {
 // Reads the text of /proc/cpuinfo; what it does not say stays empty.
 CpuDescription parse_cpuinfo(std::string_view text);
 
+// Memory that programs can still take without swapping, in bytes; 0 where the system does not say.
+int64_t available_memory_bytes();
 // Resident memory of this process, in bytes; 0 where the system does not say.
 int64_t resident_bytes();
 int64_t peak_resident_bytes();

@@ -73,7 +73,7 @@ TEST_P(Windowed, BudgetsReckonWithWhatIsInReach) {
       for (size_t head = 0; head < live.size(); ++head) {
         const int layer = layer_of(head);
         const double limit = std::floor(static_cast<double>(shape.reach(layer, n)) * kKeep + 1e-6);
-        EXPECT_LE(live[head].size(), std::max(4.0, limit)) << "after " << n << ", head " << head;
+        EXPECT_LE(live[head].size(), std::max(6.0, limit)) << "after " << n << ", head " << head;
         EXPECT_GE(live[head].front(), first_in_reach(layer, n)) << "after " << n << ", head " << head;
       }
       if (HasFailure()) return;
