@@ -9,13 +9,35 @@
 
 namespace kvlab {
 
+std::string missing_feature(const std::string& architecture) {
+  struct Feature {
+    const char *architecture, *what;
+  };
+  static constexpr Feature kFeatures[] = {
+      {"gemma2", "it soft-caps attention scores"},
+      {"gemma3", "it takes pictures; its text model alone is gemma3_text"},
+      {"qwen2_moe", "its MLP is a mixture of experts"},
+      {"qwen3_moe", "its MLP is a mixture of experts"},
+      {"mixtral", "its MLP is a mixture of experts"},
+      {"deepseek_v2", "its keys and values are latent"},
+      {"deepseek_v3", "its keys and values are latent"},
+      {"mamba", "it has no attention"},
+      {"gpt2", "its positions are learned"},
+  };
+  for (const Feature& feature : kFeatures) {
+    if (architecture == feature.architecture) return std::string(": ") + feature.what;
+  }
+  return "";
+}
+
 const ArchitectureInfo& find_architecture(const std::string& name, const std::string& file) {
   std::string known;
   for (const ArchitectureInfo* info : registry_architectures()) {
     if (info->name == name) return *info;
     known += (known.empty() ? "" : ", ") + info->name;
   }
-  throw UserError(fmt::format("{}: architecture '{}' is not supported (known: {})", file, name, known));
+  throw UserError(fmt::format("{}: architecture '{}' is not supported{} (known: {})", file, name,
+                              missing_feature(name), known));
 }
 
 namespace {

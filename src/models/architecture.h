@@ -48,6 +48,9 @@ const std::vector<const ArchitectureInfo*>& registry_architectures();
 // Throws UserError naming `file` and the architectures known.
 const ArchitectureInfo& find_architecture(const std::string& name, const std::string& file);
 
+// Why a widespread architecture is not among those known: ": its MLP is a mixture of experts", or "".
+std::string missing_feature(const std::string& architecture);
+
 // Every tensor that a model is made of, each once, with the shape that the settings ask for.
 struct TensorShape {
   std::string name;

@@ -166,8 +166,8 @@ const ArchitectureInfo& architecture_of(const SettingsReader& reader, const std:
     if (info->gguf.architecture == reader.architecture()) return *info;
     known += (known.empty() ? "" : ", ") + info->gguf.architecture;
   }
-  throw UserError(
-      fmt::format("{}: architecture '{}' is not supported (known: {})", path, reader.architecture(), known));
+  throw UserError(fmt::format("{}: architecture '{}' is not supported{} (known: {})", path,
+                              reader.architecture(), missing_feature(reader.architecture()), known));
 }
 
 double norm_eps(const SettingsReader& reader) {

@@ -61,10 +61,11 @@ TEST_P(Windowed, WithoutAMethodWhatIsInReachStaysAndNothingIsEvicted) {
 }
 
 TEST_P(Windowed, BudgetsReckonWithWhatIsInReach) {
-  for (const char* name : {"knorm(keep=0.3,window=2)", "h2o(keep=0.3,window=2)", "tova(keep=0.3)",
-                           "streaming_llm(keep=0.3,sinks=2,window=2)", "random(keep=0.3,window=2)",
-                           "expected_attention(keep=0.3,window=2)", "snapkv(keep=0.3,window=2)",
-                           "keydiff(keep=0.3,window=2)", "observed_attention(keep=0.3,window=2)"}) {
+  for (const char* name :
+       {"knorm(keep=0.3,window=2)", "h2o(keep=0.3,window=2)", "tova(keep=0.3)",
+        "streaming_llm(keep=0.3,sinks=2,window=2)", "random(keep=0.3,window=2)",
+        "expected_attention(keep=0.3,window=2,every=1)", "snapkv(keep=0.3,window=2,every=1)",
+        "keydiff(keep=0.3,window=2,every=1)", "observed_attention(keep=0.3,window=2)"}) {
     SCOPED_TRACE(name);
     Session own = session(name);
     for (int64_t n = 1; n <= kTokens; ++n) {

@@ -5,7 +5,6 @@
 
 #include "engine/scoring.h"
 #include "golden/golden_support.h"
-#include "models/architecture.h"
 
 namespace kvlab::testing {
 namespace {
@@ -32,13 +31,6 @@ void expect_logits(const Model& model, const float* hidden, const nlohmann::json
 }
 
 }  // namespace
-
-std::string missing_architecture(const std::string& model_type) {
-  for (const ArchitectureInfo* info : registry_architectures()) {
-    if (info->name == model_type) return "";
-  }
-  return "architecture " + model_type + " not built yet";
-}
 
 void expect_logits_golden(const std::shared_ptr<const Model>& model, const nlohmann::json& golden,
                           int piece) {

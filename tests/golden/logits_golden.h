@@ -3,16 +3,11 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <string>
 #include <vector>
 
 #include "models/model.h"
 
 namespace kvlab::testing {
-
-// What this build lacks for a model of this type (config.json's model_type); "" when its architecture is
-// there.
-std::string missing_architecture(const std::string& model_type);
 
 // Runs golden["ids"] in extends of at most `piece` tokens (0: one extend) and expects golden["logits"] within
 // 1e-3 and golden["nll"] within 1e-4.
