@@ -144,6 +144,7 @@ BenchResult bench_prefills(const ModelFiles& files, std::span<const std::shared_
   const std::vector<int32_t> tokens = random_tokens(options.seed, longest, files.config.vocab);
   for (const int64_t length : options.lengths) {
     for (const auto& method : methods) {
+      release_free_memory();  // what the row before left does not count for this one
       result.own_peaks &= reset_peak_resident();
       const auto row = prefill(model, method, options.kv_type,
                                std::span(tokens).first(static_cast<size_t>(length)), progress);
