@@ -9,6 +9,7 @@
 #include "bench/roofline/inputs.h"
 #include "bench/roofline/peaks.h"
 #include "evals/document_run.h"
+#include "models/layer_products.h"
 
 namespace kvlab::roofline {
 

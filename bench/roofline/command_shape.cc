@@ -6,7 +6,9 @@
 #include "bench/roofline/commands.h"
 #include "bench/roofline/inputs.h"
 #include "bench/roofline/product_rates.h"
-#include "bench/roofline/random_weights.h"
+#include "models/layer_products.h"
+#include "models/model_shapes.h"
+#include "models/random_model.h"
 
 namespace kvlab::roofline {
 
@@ -61,7 +63,7 @@ Json row_of(const Extends& extends, const Flags& f, const std::string& recipe, d
 
 int run(Flags& f) {
   if (f.model.threads > 0) set_thread_count(f.model.threads);
-  const ModelConfig config = shape_config(f.shape, f.layers);
+  const ModelConfig config = first_layers(model_shape(f.shape), f.layers);
   const auto methods = make_methods(f.recipe, config);
   if (methods.size() != 1 || methods[0]->planned())
     throw UserError("--recipe " + f.recipe + ": expected one recipe that acts while tokens stream");
@@ -70,7 +72,7 @@ int run(Flags& f) {
   f.report.table("kernels",
                  fmt::format("Products of {}, {}, {} threads", f.shape, dtype_name(type), thread_count()),
                  rate_columns(), product_rates(config, type, thread_count(), peaks));
-  const auto model = load_model(random_model(config), {type});
+  const auto model = load_model(random_model(config, 0), {type});
   const Extends extends = extend_repeatedly(model, methods[0], f);
   f.report.table("shape",
                  fmt::format("Layers of {} with random weights, {}, {} threads, median of {}", f.shape,
@@ -86,15 +88,8 @@ int run(Flags& f) {
                            {"share", "of the peak", Format::kPercent}}),
                  {row_of(extends, f, methods[0]->spec.recipe, peaks.flops(type))});
   f.report.note("Time of extending a session by all tokens, without the output head.");
-  if (f.shape == "qwen2.5-7b") f.report.note("The biases of Qwen2.5's QKV products are left out.");
   f.report.save();
   return 0;
-}
-
-std::string known_shapes() {
-  std::string all;
-  for (const std::string& name : shape_names()) all += (all.empty() ? "" : ", ") + name;
-  return all;
 }
 
 }  // namespace
@@ -104,7 +99,7 @@ const CommandInfo kShapeCommand = {
     "  kvlab_roofline shape --shape llama-3.1-8b --layers 4 --length 2048\n",
     [](CLI::App& app) -> std::function<int()> {
       auto f = std::make_shared<Flags>();
-      app.add_option("--shape", f->shape, known_shapes())->capture_default_str();
+      app.add_option("--shape", f->shape, model_shape_names())->capture_default_str();
       app.add_option("--layers", f->layers, "layers to make")
           ->check(CLI::Range(1, 1000))
           ->capture_default_str();

@@ -49,24 +49,6 @@ double Samples::cpu_share() const {
   return all.wall > 0 ? all.cpu / all.wall / threads : 0;
 }
 
-std::vector<ProductSize> layer_products(const ModelConfig& config) {
-  const int q = config.query_heads * config.head_dim, kv = config.kv_heads * config.head_dim;
-  return {{"QKV", q + 2 * kv, config.hidden},
-          {"attention output", config.hidden, q},
-          {"gate and up", 2 * config.intermediate, config.hidden},
-          {"down", config.hidden, config.intermediate}};
-}
-
-double layer_flops(const ModelConfig& config) {
-  double flops = 0;
-  for (const ProductSize& product : layer_products(config)) flops += product.flops_per_row();
-  return flops * config.layers;
-}
-
-double head_flops(const ModelConfig& config) {
-  return 2.0 * config.vocab * config.hidden;
-}
-
 double entries_seen(const ModelConfig& config, int64_t tokens, const std::vector<int64_t>& evicted_at) {
   const double heads = static_cast<double>(config.layers) * config.kv_heads;
   double seen = 0, evicted = 0;

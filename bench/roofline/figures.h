@@ -6,14 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "base/stopwatch.h"
 #include "models/config.h"
 
 namespace kvlab::roofline {
-
-// Seconds; cpu is that of all threads together.
-struct Timing {
-  double wall = 0, cpu = 0;
-};
 
 // A measurement whose threads had their processors for less than this share of the time is not clean.
 inline constexpr double kCleanShare = 0.96;
@@ -35,17 +31,6 @@ struct Samples {
 // The mean of the two in the middle where their number is even. Needs at least one value.
 double median(std::vector<double> values);
 
-// Sizes of the matrix products of one layer, as the model calls them, and of the output head.
-struct ProductSize {
-  std::string name;
-  int out = 0, in = 0;
-  double flops_per_row() const { return 2.0 * out * in; }
-};
-std::vector<ProductSize> layer_products(const ModelConfig& config);
-
-// Operations per token of the products of all layers, and of the output head.
-double layer_flops(const ModelConfig& config);
-double head_flops(const ModelConfig& config);
 // Entries that `tokens` queries see, summed over layers and KV heads. evicted_at[n]: entries that query n is
 // the first not to see, as KvCache records them; it may be shorter than the tokens.
 double entries_seen(const ModelConfig& config, int64_t tokens, const std::vector<int64_t>& evicted_at);

@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "base/uniform.h"
 #include "bench/roofline/product_rates.h"
-#include "bench/roofline/random_weights.h"
 #include "kernels/elementwise.h"
 #include "kernels/page_attention.h"
 

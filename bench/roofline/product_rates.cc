@@ -4,9 +4,10 @@
 
 #include <fmt/format.h>
 
-#include "bench/roofline/random_weights.h"
+#include "base/uniform.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "models/layer_products.h"
 #include "models/model.h"
 
 namespace kvlab::roofline {

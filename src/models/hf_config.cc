@@ -78,16 +78,21 @@ ModelConfig read_config(const JsonSettings& json, const ArchitectureInfo& archit
 
 }  // namespace
 
+ModelConfig config_of_json(std::string_view text, const std::string& file) {
+  const nlohmann::json parsed = parse_json(text, file);
+  const std::string type = JsonSettings(parsed, file).needed_text("model_type");
+  const ArchitectureInfo& architecture = find_architecture(type, file);
+  const nlohmann::json settings = with_defaults(parsed, architecture);
+  const JsonSettings json(settings, file);
+  refuse_unsupported(settings, json);
+  return read_config(json, architecture);
+}
+
 ModelFiles open_hf_model(const std::string& folder) {
   const MappedFile file((fs::path(folder) / "config.json").string());
-  const nlohmann::json parsed = parse_json(file.text(), file.path());
-  const std::string type = JsonSettings(parsed, file.path()).needed_text("model_type");
-  const ArchitectureInfo& architecture = find_architecture(type, file.path());
-  const nlohmann::json settings = with_defaults(parsed, architecture);
-  const JsonSettings json(settings, file.path());
-  refuse_unsupported(settings, json);
   ModelFiles files;
-  files.config = read_config(json, architecture);
+  files.config = config_of_json(file.text(), file.path());
+  const ArchitectureInfo& architecture = find_architecture(files.config.architecture, file.path());
   files.config.name = folder_name(folder);
   files.weights = open_safetensors(folder);
   // Checkpoints of tied models are often saved without the output head, whatever the settings say.

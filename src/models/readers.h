@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "models/config.h"
 
@@ -11,6 +12,9 @@ namespace kvlab {
 ModelFiles open_gguf_model(const std::string& path);
 // The model in a Hugging Face folder: config.json (old and new spellings) and safetensors, one or sharded.
 ModelFiles open_hf_model(const std::string& folder);
+// The settings in the text of a config.json, complete but for `name` and `weight_types`; `file` goes into
+// errors.
+ModelConfig config_of_json(std::string_view text, const std::string& file);
 
 // Largest values a setting may have. Far above any model, small enough that no product of three overflows 64
 // bits.

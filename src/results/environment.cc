@@ -1,5 +1,8 @@
 #include "results/environment.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -147,6 +150,12 @@ bool reset_peak_resident() {
   file << "5";  // 5 resets the high-water mark only (man 5 proc)
   file.close();
   return !file.fail();
+}
+
+void release_free_memory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 
 }  // namespace kvlab

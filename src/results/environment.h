@@ -30,5 +30,7 @@ int64_t resident_bytes();
 int64_t peak_resident_bytes();
 // Lets the peak start anew from what is resident now. False when the system does not permit it.
 bool reset_peak_resident();
+// Gives back to the system what the allocator holds and nobody uses, as far as it can.
+void release_free_memory();
 
 }  // namespace kvlab

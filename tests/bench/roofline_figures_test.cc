@@ -46,29 +46,6 @@ TEST(RooflineFigures, Median) {
   EXPECT_EQ(median({7}), 7);
 }
 
-TEST(RooflineFigures, ProductsOfALayer) {
-  const ModelConfig config = small_config();
-  std::vector<std::pair<int, int>> sizes;
-  for (const ProductSize& product : layer_products(config)) sizes.emplace_back(product.out, product.in);
-  EXPECT_THAT(sizes, ElementsAre(std::pair(16, 8), std::pair(8, 8), std::pair(32, 8), std::pair(8, 16)));
-  EXPECT_EQ(layer_flops(config), 2.0 * 2 * (16 * 8 + 8 * 8 + 32 * 8 + 8 * 16));
-  EXPECT_EQ(head_flops(config), 2.0 * 100 * 8);
-}
-
-// The products of SmolLM2-135M have 106 million weights in its layers and 28 million in its head.
-TEST(RooflineFigures, FlopsOfAKnownModel) {
-  ModelConfig config;
-  config.layers = 30;
-  config.hidden = 576;
-  config.query_heads = 9;
-  config.kv_heads = 3;
-  config.head_dim = 64;
-  config.intermediate = 1536;
-  config.vocab = 49152;
-  EXPECT_EQ(layer_flops(config), 2.0 * 106168320);
-  EXPECT_EQ(head_flops(config), 2.0 * 28311552);
-}
-
 TEST(RooflineFigures, EntriesSeenAreThoseNotEvictedYet) {
   const ModelConfig config = small_config();  // 4 layer-head pairs
   EXPECT_EQ(entries_seen(config, 4, {}), 4 * (1 + 2 + 3 + 4));
