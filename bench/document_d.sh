@@ -3,24 +3,29 @@
 # on WikiText-2 (raw, test) and on a book, windows of 1024 tokens, every token scored while the method acts; and
 # the checks that its published table fails.
 #
-#   bench/document_d.sh [--quick] [--windows N] [--output FOLDER] WIKITEXT BOOK
+#   bench/document_d.sh [--quick] [--windows N] [--output FOLDER] [--model PATH [--untrained]] WIKITEXT BOOK
 #
 # Writes FOLDER/document_d.md [kvlab_results/document_d] and kvlab's own files beside it, and ends with status 1
 # if a check fails. KVLAB names the program [build/release/bin/kvlab]. --quick: fewer ratios, shorter windows; --windows: of each text [8].
+# --model: another model than the default one; --untrained: it has random weights, and what evictions do to its losses is not judged.
 set -euo pipefail
 
-fail_usage() { echo "usage: bench/document_d.sh [--quick] [--windows N] [--output FOLDER] WIKITEXT BOOK" >&2; exit 2; }
+fail_usage() { echo "usage: bench/document_d.sh [--quick] [--windows N] [--output FOLDER] [--model PATH [--untrained]] WIKITEXT BOOK" >&2; exit 2; }
 
 output=kvlab_results/document_d
 ratios=0.0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
 length=1024
 windows=8
 quick=""
+model=()
+untrained=""
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --quick) quick+="--quick "; ratios=0.0,0.5,0.9; length=512; windows=4; shift ;;
     --windows) [[ $# -ge 2 && $2 =~ ^[1-9][0-9]*$ ]] || fail_usage; windows=$2; quick+="--windows $2 "; shift 2 ;;
     --output) [[ $# -ge 2 ]] || fail_usage; output=$2; shift 2 ;;
+    --model) [[ $# -ge 2 ]] || fail_usage; model=(--model "$2"); quick+="--model $(basename "$2") "; shift 2 ;;
+    --untrained) untrained=yes; quick+="--untrained "; shift ;;
     *) fail_usage ;;
   esac
 done
@@ -49,7 +54,7 @@ run() {
   shift 2
   local flags=(--press_sequence no_press,knorm,streaming_llm --compression_ratio "$ratios" --protocol stream
     --max-length "$length" --max_samples "$windows" --dtype f32 --repeat_baseline "$@")
-  "$kvlab" ppl --data_path "$file" "${flags[@]}" --format markdown --output_dir "$folder" >"$folder.txt"
+  "$kvlab" ppl "${model[@]}" --data_path "$file" "${flags[@]}" --format markdown --output_dir "$folder" >"$folder.txt"
   { echo; echo "## $name: $(basename "$file")"; echo
     echo "\`kvlab ppl --data_path $(basename "$file") ${flags[*]}\`"; echo
     sed '/^Plot: /d; /^Results /,$d' "$folder.txt" | without_times | cat -s | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'; } >>"$report"
@@ -80,6 +85,7 @@ the baseline's" "$rows" \
     '$c["compression_ratio"] > 0 { ++seen
        bad += !($c["status"] == "OK" && $c["tokens_touched"] > 0 &&
                 $c["touched_differing"] >= 0.99 * $c["tokens_touched"]) }'
+  if [[ -n $untrained ]]; then return; fi
   check "0.9 is worse than 0.5, and the 95 % interval of the difference excludes 0, for both methods" "$steps" \
     '$c["from"] == 0.5 && $c["to"] == 0.9 { ++seen; bad += !($c["ci95_low"] != "" && $c["ci95_low"] > 0) }
      END { bad += seen != 2 }'
