@@ -1,4 +1,5 @@
 #include "cli/common.h"
+#include "models/memory_warning.h"
 #include "results/environment.h"
 
 #include <sys/ioctl.h>
@@ -139,14 +140,6 @@ ModelFiles ModelFlags::open() const {
   if (path.empty())
     throw UserError("the built-in model is not installed: run scripts/setup.sh, or give --model PATH");
   return open_model(path.string());
-}
-
-std::optional<std::string> memory_warning(int64_t needed, int64_t available, DType type) {
-  if (available <= 0 || needed < available) return std::nullopt;
-  return fmt::format("the weights take {:.1f} GiB as {}, and {:.1f} GiB of memory are free: {}",
-                     static_cast<double>(needed) * 0x1p-30, type == DType::kF32 ? "f32" : "bf16",
-                     static_cast<double>(available) * 0x1p-30,
-                     type == DType::kF32 ? "--dtype bf16 halves that" : "a smaller model is needed");
 }
 
 std::shared_ptr<const Model> ModelFlags::load(const ModelFiles& files, Progress& progress,

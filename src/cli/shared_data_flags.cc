@@ -46,7 +46,15 @@ std::string DataFlags::path_or_corpus() const {
 }
 
 TextOptions DataFlags::options(int64_t max_samples) const {
-  return {{text_field, tokens_field, mask_field, max_samples}, parse_join(join), split, config};
+  TextOptions options;
+  options.read.text_field = text_field;
+  options.read.tokens_field = tokens_field;
+  options.read.mask_field = mask_field;
+  options.read.max_samples = max_samples;
+  options.join = parse_join(join);
+  options.split = split;
+  options.config = config;
+  return options;
 }
 
 std::string DataFlags::name() const {

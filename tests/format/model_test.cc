@@ -194,6 +194,27 @@ TEST_F(HfConfig, RefusesBadValuesByName) {
   }
 }
 
+TEST_F(HfConfig, ReadsSlidingWindowsAsTransformersDoes) {
+  json_["model_type"] = "mistral";
+  json_["sliding_window"] = 16;
+  EXPECT_EQ(open().windows, (std::vector<int64_t>{16, 16}));
+  json_["sliding_window"] = nullptr;
+  EXPECT_EQ(open().windows, std::vector<int64_t>());
+  json_.erase("sliding_window");
+  EXPECT_EQ(open().windows, (std::vector<int64_t>{4096, 4096})) << "the default of the class";
+  json_["sliding_window"] = 16;
+  json_["layer_types"] = {"full_attention", "sliding_attention"};
+  EXPECT_EQ(open().windows, (std::vector<int64_t>{0, 16}));
+  json_["layer_types"] = {"full_attention"};
+  EXPECT_THAT(refused(),
+              HasSubstr("'layer_types' is an array (expected an array of 2 texts, one for each layer)"));
+  json_["layer_types"] = {"full_attention", "linear_attention"};
+  EXPECT_THAT(refused(), HasSubstr("layer_types holds 'linear_attention', which is not supported"));
+  json_.erase("layer_types");
+  json_["sliding_window"] = 0;
+  EXPECT_THAT(refused(), HasSubstr("'sliding_window' is 0"));
+}
+
 TEST_F(HfConfig, DamageIsRefusedOrRead) {
   const std::string bytes = read_bytes(config_path());
   const auto use = [&] { read_all(folder_.path().string()); };
