@@ -111,22 +111,31 @@ void count_head(const std::vector<int32_t>& positions, int64_t first, int64_t en
   count.all += std::max<int64_t>(0, end - first);
 }
 
-EntryCount count_between(const DocumentRun& run, int64_t first, int64_t end) {
+// The first token whose entry a layer holds after n tokens without compression.
+int64_t first_held(const ModelShape& shape, size_t layer, int64_t n) {
+  const int64_t window = shape.window(static_cast<int>(layer));
+  return window > 0 ? std::max<int64_t>(0, n - window + 1) : 0;
+}
+
+EntryCount count_between(const DocumentRun& run, const ModelShape& shape, int64_t n, int64_t first,
+                         int64_t end) {
   EntryCount count;
-  for (const auto& layer : run.live) {
-    for (const auto& positions : layer) count_head(positions, first, end, count);
+  for (size_t layer = 0; layer < run.live.size(); ++layer) {
+    const int64_t from = std::max(first, first_held(shape, layer, n));
+    for (const auto& positions : run.live[layer]) count_head(positions, from, end, count);
   }
   return count;
 }
 
 // Entries outside each head's own window; without a budget, outside the common one.
-EntryCount count_outside_own(const DocumentRun& run, const Policy& policy, int64_t n, int64_t common_window) {
+EntryCount count_outside_own(const DocumentRun& run, const Method& method, int64_t n, int64_t common_window) {
   EntryCount count;
   for (size_t layer = 0; layer < run.live.size(); ++layer) {
     for (size_t head = 0; head < run.live[layer].size(); ++head) {
-      const Policy own = policy.of_head(static_cast<int>(layer), static_cast<int>(head));
-      const int64_t window = policy.budget ? own.window_at(n) : common_window;
-      count_head(run.live[layer][head], 0, std::max<int64_t>(0, n - window), count);
+      const Policy own = method.policy_of(static_cast<int>(layer), static_cast<int>(head));
+      const int64_t window = own.budget ? own.window_at(n) : common_window;
+      count_head(run.live[layer][head], first_held(method.shape, layer, n), std::max<int64_t>(0, n - window),
+                 count);
     }
   }
   return count;
@@ -135,14 +144,15 @@ EntryCount count_outside_own(const DocumentRun& run, const Policy& policy, int64
 void count_entries(const Session& session, const RunOptions& options, DocumentRun& run) {
   const KvCache& cache = session.cache();
   const MethodSpec& spec = cache.method().spec;
+  const ModelShape& shape = cache.method().shape;
   run.live = session.live_positions();
   const int64_t n = cache.tokens();
   const int64_t outside = std::max<int64_t>(0, n - options.common_window);
   DocumentResult& result = run.result;
-  result.overall = count_between(run, 0, n);
-  result.outside_window = count_between(run, 0, outside);
-  result.compressible = count_between(run, std::min(spec.lasting_sinks(), outside), outside);
-  result.outside_effective_window = count_outside_own(run, spec.policy, n, options.common_window);
+  result.overall = count_between(run, shape, n, 0, n);
+  result.outside_window = count_between(run, shape, n, 0, outside);
+  result.compressible = count_between(run, shape, n, std::min(spec.lasting_sinks(), outside), outside);
+  result.outside_effective_window = count_outside_own(run, cache.method(), n, options.common_window);
 }
 
 // Entries of all layers and heads that a query at the end of n tokens sees without compression.

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "contract/harness.h"
+#include "evals/document_run.h"
 #include "support/tiny_architectures.h"
 
 namespace kvlab {
@@ -113,6 +114,26 @@ TEST_P(Windowed, QueriesMissWhatWasEvictedOnlyWhileItWouldBeInReach) {
     }
     EXPECT_GT(counted, 0);
   }
+}
+
+// Without a method nothing is missing, so every share of what is kept and seen is 1.
+TEST_P(Windowed, TheBaselineOfADocumentIsWhole) {
+  TokenDocument document;
+  document.tokens = tokens;
+  document.scored.assign(kTokens, 1);
+  document.scored[0] = 0;
+  RunOptions options;
+  options.common_window = 16;
+  const DocumentRun none = run_document(model, make_method(no_compression(), shape), document, options);
+  EXPECT_EQ(none.result.overall.kept, none.result.overall.all);
+  EXPECT_EQ(none.result.outside_window.kept, none.result.outside_window.all);
+  EXPECT_EQ(none.result.seen_visible, none.result.seen_dense);
+  EXPECT_EQ(none.result.tokens_touched, 0);
+  const DocumentRun half =
+      run_document(model, make_method(resolve_recipe("knorm(keep=0.5)", {}), shape), document, options);
+  const double kept = static_cast<double>(half.result.overall.kept) / half.result.overall.all;
+  EXPECT_NEAR(kept, 0.5, 0.02);
+  EXPECT_GT(half.result.tokens_touched, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, Windowed, ::testing::Values("mistral", "phi3", "gemma3_text"),
