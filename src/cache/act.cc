@@ -78,7 +78,7 @@ void KvCache::collect(int layer, int head, int64_t n, bool with_entries, HeadAct
 }
 
 // Scores of heads that act together, [first_head, first_head + actions.size()).
-void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> actions) const {
+void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> actions) {
   const Method& method = acting();
   if (given_) {
     for (size_t h = 0; h < actions.size(); ++h) {
@@ -110,8 +110,7 @@ void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> 
       continue;
     }
     const int head = first_head + static_cast<int>(h);
-    // Reading does not change what is shared with a fork.
-    auto& store = const_cast<HeadStore&>(stores_[index(layer, head)]);
+    HeadStore& store = entries(layer, head);
     const float* state = store.state_row(first_state(stage, head));
     std::vector<float> by_slot(static_cast<size_t>(store.size()));
     if (method.weights()) {
