@@ -40,6 +40,14 @@ RecipePart inner_part(const WrapperInfo& wrapper, const RecipePart& part, Values
   return inner;
 }
 
+std::string attention_scorers() {
+  std::string names;
+  for (const ScorerInfo* scorer : registry_scorers()) {
+    if (scorer->attention) names += (names.empty() ? "" : ", ") + scorer->name;
+  }
+  return names;
+}
+
 }  // namespace
 
 void expand_name(const NamedInfo& named, RecipePart& part) {
@@ -84,6 +92,7 @@ void add_implied_wrappers(MethodSpec& spec) {
 
 void check_wrappers(const MethodSpec& spec) {
   int spreading = 0;
+  const WrapperInfo* renumbering = nullptr;
   for (const WrapperSpec& wrapper : spec.wrappers) {
     const WrapperInfo& info = *wrapper.info;
     if (spec.policy.by_plan)
@@ -98,7 +107,17 @@ void check_wrappers(const MethodSpec& spec) {
       throw UserError(info.name + "(of=" + spec.scorer->name +
                       "): scores of different heads cannot be compared, " + spec.scorer->no_comparison +
                       "; take another scorer, or at=context as kvpress does");
-    spreading += info.create(wrapper.values)->spreads();
+    if (info.of_attention && !spec.scorer->attention)
+      throw UserError(info.name + "(of=" + spec.scorer->name + "): the scores of " + spec.scorer->name +
+                      " are not attention weights, which " + info.name + " draws by; take one of " +
+                      attention_scorers());
+    const auto made = info.create(wrapper.values);
+    spreading += made->spreads();
+    if (renumbering && made->revises())
+      throw UserError(info.name + "(of=" + renumbering->name +
+                      "(...)): entries that go keep their old positions; write " + renumbering->name +
+                      "(of=" + info.name + "(...))");
+    if (made->renumbers()) renumbering = &info;
   }
   if (spreading > 1) throw UserError("two wrappers share the budget out over the layers; give one of them");
   if (spreading && spec.policy.table)
