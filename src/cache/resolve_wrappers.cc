@@ -48,6 +48,22 @@ std::string attention_scorers() {
   return names;
 }
 
+// `of` in the place of what the innermost wrapper of `outer` stands around: adakv and knorm give
+// adakv(of=knorm). A part without wrappers is replaced.
+std::string around(const std::string& outer, const std::string& of) {
+  Recipe recipe = parse_recipe(outer);
+  RecipePart& part = recipe.parts.front();
+  if (!find_part(registry_wrappers(), part.name)) return of;
+  for (auto& [key, value] : part.arguments) {
+    if (key != "of") continue;
+    value = around(value, of);
+    return print_recipe(recipe);
+  }
+  part.arguments.emplace_back("of", of);
+  part.parentheses = true;
+  return print_recipe(recipe);
+}
+
 }  // namespace
 
 void expand_name(const NamedInfo& named, RecipePart& part) {
@@ -57,7 +73,7 @@ void expand_name(const NamedInfo& named, RecipePart& part) {
     const auto same = std::find_if(arguments.begin(), arguments.end(),
                                    [&key = key](const auto& a) { return a.first == key; });
     if (same != arguments.end()) {
-      same->second = value;
+      same->second = key == "of" ? around(same->second, value) : value;
     } else {
       arguments.emplace_back(key, value);
     }

@@ -124,6 +124,7 @@ WrapperInfo describe() {
   info.fields = {
       real_field("first_stage", 0.5, 0, 1, "fraction of the budget that goes by the scorer's score alone"),
       real_field("epsilon", 1e-4, 0, 1e6, "added to the score, so that a score of zero still has a rank")};
+  info.uneven = true;
   info.no_threshold = "its first stage is a part of a budget";
   info.create = [](const Values& values) {
     return std::make_unique<CriticalKv>(values.real("first_stage"), values.real("epsilon"));
