@@ -30,6 +30,22 @@ class CacheAttention : public AttentionProvider {
   KvCache& cache_;
 };
 
+// The output projections of the session's own model.
+class ModelProjections : public OutputProjections {
+ public:
+  explicit ModelProjections(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+  std::span<const float> layer(int layer) const override { return model_->kept_output_projection(layer); }
+
+ private:
+  std::shared_ptr<const Model> model_;
+};
+
+CacheOptions with_projections(CacheOptions options, const std::shared_ptr<const Model>& model,
+                              const Method& method) {
+  if (method.wants_output() && !options.output) options.output = std::make_shared<ModelProjections>(model);
+  return options;
+}
+
 // How many pieces each segment is cut into.
 std::vector<int> piece_counts(std::span<const Segment> segments) {
   std::vector<int> counts(segments.size());
@@ -54,7 +70,7 @@ int64_t dense_cache_bytes(const ModelShape& shape, int64_t tokens, DType type) {
 
 Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method,
                  CacheOptions options)
-    : model_(std::move(model)), cache_(std::move(method), std::move(options)) {}
+    : model_(std::move(model)), cache_(method, with_projections(std::move(options), model_, *method)) {}
 
 Session Session::fork() const {
   return Session(model_, cache_.fork());

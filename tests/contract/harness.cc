@@ -49,16 +49,25 @@ std::string budget_file(bool by_head) {
   return path.string();
 }
 
+// Keys and values of a token in the tiny model's whole cache.
+double token_bytes() {
+  const ModelShape shape = tiny_shape();
+  return 2.0 * 4 * shape.layers * shape.kv_heads * shape.head_dim;
+}
+
+std::vector<std::string> joined(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 // The budgets' values under test: most of what is outside the window goes, but not all.
 std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
   if (budget.threshold) return fmt::format("{}={}", budget.name, median_score(scorer));
   // Scorers by weights may decide for all heads of a layer together, and then take no budgets by head.
+  if (budget.name == "layers") return "layers=\"0.2,0.45,0.3\"";
   if (budget.read)
     return fmt::format("{}=\"{}\"", budget.name, budget_file(scorer.kind != ScorerKind::kWeights));
-  const ModelShape shape = tiny_shape();
-  // Of an f32 cache; one in bf16 keeps the double.
-  if (budget.bytes)
-    return fmt::format("{}={}", budget.name, 0.3 * 8 * shape.layers * shape.kv_heads * shape.head_dim);
+  if (budget.name == "bytes") return fmt::format("bytes={}", 0.3 * token_bytes());
   return budget.field.type == Field::Type::kInt ? fmt::format("{}=24", budget.name)
                                                 : fmt::format("{}=0.3", budget.name);
 }
@@ -196,6 +205,22 @@ std::vector<std::string> two_phase_recipes() {
   add("expected_attention(keep=0.5)", "snapkv(size=24,window=8,every=7)");
   add("expected_attention(keep=0.5)", "random(keep=0.3)");
   return recipes;
+}
+
+std::vector<std::string> all_streaming_recipes(int64_t window) {
+  return joined(streaming_recipes(window), wrapped_streaming_recipes(window));
+}
+
+std::vector<std::string> all_context_recipes(double keep) {
+  return joined(context_recipes(keep), wrapped_context_recipes(keep));
+}
+
+std::vector<std::string> all_two_phase_recipes() {
+  return joined(two_phase_recipes(), wrapped_two_phase_recipes());
+}
+
+bool is_told_by_lives(const Method& method) {
+  return !method.revises() && !method.renumbers();
 }
 
 std::shared_ptr<const Method> method_of(const std::string& recipe) {

@@ -62,6 +62,7 @@ ScorerInfo describe() {
       "score_j = sum over queries q >= j and query heads of the group of a_qj (threshold: / sum of 1/n_q)";
   info.kind = ScorerKind::kWeights;
   info.window = WindowRule::kHalf;
+  info.attention = true;
   info.create = [](const ScorerContext& context) { return std::make_unique<H2o>(context); };
   return info;
 }

@@ -95,6 +95,7 @@ ScorerInfo describe() {
       int_field("queries", int64_t{64}, 1, 4096, "last queries that vote (the observation window)"),
       int_field("kernel", int64_t{5}, 1, 255, "neighbours pooled over, an odd number")};
   info.no_threshold = "the scale of the last queries' weights moves with the length";
+  info.attention = true;
   info.create = [](const ScorerContext& context) { return std::make_unique<SnapKv>(context); };
   return info;
 }
