@@ -24,7 +24,7 @@ import press_inputs as inputs
 
 @dataclass(frozen=True)
 class Golden:
-    recipe: str
+    recipe: str | None                     # None: no recipe does the same; the note says why
     press: Callable[[Any], Any]            # from the model's configuration
     context: int = 320
     scores: tuple[int, int] | None = None  # positions [first, context - second) have scores worth comparing; None: not recorded
@@ -100,12 +100,14 @@ PRESSES: dict[str, Golden] = {
     # Scorers
     "leverage_score exact": Golden(
         "leverage_score(sketch=0,keep=0.5,at=context)", lambda c: LeverageScorePress(0.5, sketch_dimension=c.head_dim),
-        scores=ALL, exact_sketch=True, note="no sketch: its matrix is the identity"),
-    "leverage_score": Golden("leverage_score(keep=0.5,at=context)", lambda c: LeverageScorePress(0.5), scores=ALL, sketched=True),
+        scores=ALL, exact_sketch=True, note="no sketch: its matrix is the identity; in float64"),
+    "leverage_score": Golden("leverage_score(keep=0.5,at=context)", lambda c: LeverageScorePress(0.5), scores=ALL, sketched=True,
+                             note="the sketch of press_inputs.py; in float64"),
     "compactor exact": Golden(
         "compactor(sketch=0,keep=0.5,at=context)", lambda c: CompactorPress(0.5, sketch_dimension=c.head_dim),
-        scores=(8, 4), exact_sketch=True, note="no sketch: its matrix is the identity"),
-    "compactor": Golden("compactor(keep=0.25,at=context)", lambda c: CompactorPress(0.75), scores=(8, 4), sketched=True),
+        scores=(8, 4), exact_sketch=True, note="no sketch: its matrix is the identity; in float64"),
+    "compactor": Golden("compactor(keep=0.25,at=context)", lambda c: CompactorPress(0.75), scores=(8, 4), sketched=True,
+                        note="the sketch of press_inputs.py; in float64"),
     "non_causal@256": Golden("non_causal_attention(keep=0.25,at=context)", lambda c: NonCausalAttnPress(0.75), context=256, scores=ALL),
     "non_causal@320": Golden("non_causal_attention(keep=0.75,at=context)", lambda c: NonCausalAttnPress(0.25), scores=ALL),
     "non_causal@320 masked": Golden(
@@ -159,7 +161,7 @@ PRESSES: dict[str, Golden] = {
     "pyramidkv too little": Golden("pyramidkv(of=snapkv,beta=20,keep=0.25,at=context)", lambda c: PyramidKVPress(0.75)),
     "per layer+knorm": Golden("knorm(budget=@ratios,at=context)", per_layer),
     "simlayerkv": Golden("simlayerkv(lazy=@lazy,recent=64,sinks=4,at=context)", lambda c: SimLayerKVPress(0.5, n_recent=64)),
-    "duo_attention": Golden("duo_attention(head_ratio=0.5,sinks=4,window=64,head_scores=@head_scores,at=context)", duo, own_hiding=True),
+    "duo_attention": Golden("duo_attention(head_ratio=0.5,sinks=4,window=64,model=@head_scores,at=context)", duo, own_hiding=True),
     "kvzap threshold": Golden("kvzap(model=@kvzap,threshold=0,sinks=0,window=128,at=context)",
                               lambda c: DMSPress(kvzap_linear(c), threshold=0.0), scores=(0, 128)),
     # What is chosen together or in turn
@@ -183,9 +185,9 @@ PRESSES: dict[str, Golden] = {
                                lambda c: DecodingPress(KeyDiffPress(), 32, 256), decoding=True),
     "decoding tova": Golden("two_phase(context=none,decode=tova(size=256,every=32,sinks=0,window=1))",
                             lambda c: DecodingPress(TOVAPress(), 32, 256), decoding=True),
-    "cam+knorm": Golden("two_phase(context=none,decode=cam(of=knorm,size=256,every=16,sinks=0,window=0))",
-                        lambda c: CAMPress(KnormPress(), 16, 256), decoding=True,
-                        note="a merge happens if its probability is at least one half, instead of by chance"),
+    "cam+knorm": Golden(None, lambda c: CAMPress(KnormPress(), 16, 256), decoding=True,
+                        note="kvlab's cam takes the scorer's own attention and evicts head by head; here a merge happens if its "
+                             "probability is at least one half, instead of by chance"),
 }
 
 
