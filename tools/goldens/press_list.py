@@ -147,6 +147,7 @@ PRESSES: dict[str, Golden] = {
     # Shares of a budget
     "adakv+snapkv alpha 0": Golden("adakv(of=snapkv,safeguard=0,keep=0.25,at=context)", lambda c: AdaKVPress(SnapKVPress(0.75), 0.0)),
     "adakv+snapkv": Golden("adakv(of=snapkv,safeguard=0.2,keep=0.25,at=context)", lambda c: AdaKVPress(SnapKVPress(0.75), 0.2), own_hiding=True),
+    "adakv+snapkv alpha 0.9": Golden("adakv(of=snapkv,safeguard=0.9,keep=0.25,at=context)", lambda c: AdaKVPress(SnapKVPress(0.75), 0.9)),
     "adakv+expected_attention epsilon": Golden(
         "adakv(of=expected_attention(epsilon=0.01),keep=0.25,at=context)", lambda c: AdaKVPress(ExpectedAttentionPress(0.75, epsilon=0.01)),
         scores=SINKS),
