@@ -4,16 +4,16 @@
 In a recipe `keep` is 1 - compression_ratio, and @name stands for a file made by press_inputs.py's formulas.
 """
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-import kvpress
 import torch
 from kvpress import (AdaKVPress, BlockPress, CAMPress, CapPress, ChunkKVPress, ChunkPress, CompactorPress, CriticalKVPress, CURPress,
                      DecodingPress, DMSPress, DuoAttentionPress, ExpectedAttentionPress, KeyDiffPress, KeyRerotationPress,
                      KnormPress, KVzipPress, LagKVPress, LeverageScorePress, MergingPress, NonCausalAttnPress,
                      ObservedAttentionPress, PerLayerCompressionPress, PyramidKVPress, QFilterPress, ScorerPress, SimLayerKVPress,
                      SnapKVPress, TOVAPress)
+from kvpress.presses.base_press import BasePress
 from kvpress.presses.criticalkv_press import CriticalAdaKVPress
 from kvpress.presses.expected_attention_with_stats import ExpectedAttentionStatsPress
 from kvpress.presses.kvzap_press import KVzapPress
@@ -74,12 +74,6 @@ class GivenHeads(DuoAttentionPress):
         scores = inputs.head_scores(model.config.num_hidden_layers, model.config.num_key_value_heads)
         self.load_attention_pattern = lambda _: (4, 64, scores)
         super().post_init_from_model(model)
-
-
-def duo(config) -> GivenHeads:
-    press = GivenHeads(head_compression_ratio=0.5)
-    press.config = config
-    return press
 
 
 class SummedAttentionPress(ScorerPress):
@@ -162,7 +156,8 @@ PRESSES: dict[str, Golden] = {
     "pyramidkv too little": Golden("pyramidkv(of=snapkv,beta=20,keep=0.25,at=context)", lambda c: PyramidKVPress(0.75)),
     "per layer+knorm": Golden("knorm(budget=@ratios,at=context)", per_layer),
     "simlayerkv": Golden("simlayerkv(lazy=@lazy,recent=64,sinks=4,at=context)", lambda c: SimLayerKVPress(0.5, n_recent=64)),
-    "duo_attention": Golden("duo_attention(head_ratio=0.5,sinks=4,window=64,model=@head_scores,at=context)", duo, own_hiding=True),
+    "duo_attention": Golden("duo_attention(head_ratio=0.5,sinks=4,window=64,model=@head_scores,at=context)",
+                            lambda c: GivenHeads(head_compression_ratio=0.5), own_hiding=True),
     "kvzap threshold": Golden("kvzap(model=@kvzap,threshold=0,sinks=0,window=128,at=context)",
                               lambda c: DMSPress(kvzap_linear(c), threshold=0.0), scores=(0, 128)),
     # What is chosen together or in turn
@@ -193,11 +188,10 @@ PRESSES: dict[str, Golden] = {
 
 
 def describe(press) -> str:
-    """The press as its constructor writes it."""
+    """The press as its constructor takes it, without tensors and what it finds out later."""
     if isinstance(press, CriticalKVPress):   # no dataclass
-        return f"CriticalKVPress(press={describe(press.press)}, epsilon={press.epsilon}, first_stage_ratio={press.first_stage_ratio})"
-    text = repr(press)
-    return text if len(text) < 400 else f"{type(press).__name__}(...)"
-
-
-VERSION = getattr(kvpress, "__version__", "0.5.5")
+        arguments = {name: getattr(press, name) for name in ("press", "epsilon", "first_stage_ratio")}
+    else:
+        arguments = {f.name: getattr(press, f.name) for f in fields(press) if f.init and not f.name.startswith("_")}
+    shown = (f"{name}={describe(value) if isinstance(value, BasePress) else value}" for name, value in arguments.items())
+    return f"{type(press).__name__}({', '.join(shown)})"
