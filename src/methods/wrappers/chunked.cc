@@ -78,6 +78,7 @@ WrapperInfo describe() {
   info.formula = "of a chunk of m tokens the max(1, floor(m k / n)) best stay";
   info.of = "knorm";
   info.fields = {int_field("chunk", int64_t{1024}, 1, 1 << 30, "tokens that share a part of the budget")};
+  info.rounds = true;
   info.no_threshold = "a threshold has no budget that chunks could share";
   info.create = [](const Values& values) { return std::make_unique<Chunked>(values.integer("chunk")); };
   return info;
