@@ -390,7 +390,7 @@ MethodSpec resolve_phase(Recipe recipe, const RecipeDefaults& defaults, Phase ph
   for (size_t p = 1; p < recipe.parts.size(); ++p) add_codec(spec, recipe.parts[p]);
   default_budget(spec, written, defaults);
   default_protection(spec, written, defaults);
-  if (spec.scorer->learned && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
+  if (spec.scorer->name == "kvzap" && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
   check_budget(spec);
   check_wrappers(spec);
   spec.recipe = canonical(spec);

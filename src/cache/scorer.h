@@ -109,6 +109,7 @@ struct PeriodicView {
   const float* k = nullptr;            // [live][head_dim], rotated
   const float* v = nullptr;            // [live][head_dim]
   const QueryMemory* queries = nullptr;
+  int head = 0;  // KV head within the layer
 };
 
 class PeriodicScorer : public Scorer {

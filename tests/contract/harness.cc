@@ -129,6 +129,19 @@ std::string kvzap_folder(int hidden) {
   return path.string();
 }
 
+std::string qfilter_folder() {
+  const std::filesystem::path path = folder().path() / "qfilter";
+  if (std::filesystem::exists(path)) return path.string();
+  std::filesystem::create_directories(path);
+  const ModelShape shape = tiny_shape();
+  NamedTensor filters{"q_filters", {shape.layers, shape.kv_heads, shape.head_dim}, {}};
+  std::mt19937 random(29);
+  for (int i = 0; i < shape.layers * shape.kv_heads * shape.head_dim; ++i)
+    filters.values.push_back(static_cast<float>(random()) * 0x1p-32f - 0.5f);
+  write_safetensors((path / "model.safetensors").string(), {filters});
+  return path.string();
+}
+
 std::vector<const ScorerInfo*> online_scorers() {
   std::vector<const ScorerInfo*> scorers;
   for (const ScorerInfo* scorer : registry_scorers()) {
@@ -140,6 +153,7 @@ std::vector<const ScorerInfo*> online_scorers() {
 std::string needed_arguments(const ScorerInfo& scorer) {
   if (scorer.name == "external") return ",scores=\"" + scores_file() + "\"";
   if (!scorer.learned) return "";
+  if (scorer.name == "qfilter") return ",model=\"" + qfilter_folder() + "\"";
   if (scorer.name == "kvzap") return ",model=\"" + kvzap_folder(0) + "\"";
   throw std::logic_error("say in needed_arguments() how to write random weights for the scorer " +
                          scorer.name);

@@ -61,6 +61,8 @@ std::vector<std::string> all_two_phase_recipes();
 std::string needed_arguments(const ScorerInfo& scorer);
 // A random scorer for kvzap in the Hugging Face layout; `hidden` 0: linear. Gives its folder.
 std::string kvzap_folder(int hidden);
+// Random filters for qfilter. Gives their folder.
+std::string qfilter_folder();
 // The median score of a scorer's entries on the tiny model when nothing goes.
 double median_score(const ScorerInfo& scorer);
 

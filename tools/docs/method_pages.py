@@ -82,7 +82,7 @@ def defaults_of(method):
         "window": window,
         "every": "128" if method["kind"] == "periodic" else "1",
         "seed": "`--seed` and the four that follow",
-        "model": "`--kvzap_scorer_model`",
+        "model": "`--kvzap_scorer_model`" if method["name"] == "kvzap" else "—",
     }
 
 
@@ -111,8 +111,8 @@ def picture_lines(pictures, name, title):
     ]
 
 
-def example_lines(recipes, learned):
-    model = " --kvzap_scorer_model FOLDER" if learned else ""
+def example_lines(recipes, scorer):
+    model = " --kvzap_scorer_model FOLDER" if scorer == "kvzap" else ""
     recipes = [re.sub(r",?model=scorer_folder", "", r) for r in recipes]
     lines = ["## Use", ""]
     for recipe in recipes:
@@ -151,7 +151,7 @@ def scorer_page(parts, method, head, pictures):
     lines += parameter_rows(shared_of(parts, method), defaults_of(method)) if budgets else []
     lines += ["", "At most one budget. `kvlab compare --sinks`, `--sliding_window_size` and `--chunk_size` set the defaults of a run.", ""]
     if "Examples" in head:
-        lines += example_lines(head["Examples"].split(), method["learned"])
+        lines += example_lines(head["Examples"].split(), name)
     lines += picture_lines(pictures, name, method["title"])
     return lines + [f"Source: [src/methods/scorers/{name}.cc](../../src/methods/scorers/{name}.cc)"]
 
@@ -188,13 +188,12 @@ def wrapper_page(method, head, pictures):
 
 def named_page(parts, named, comment, pictures):
     name, scorer = named["name"], named["recipe"].partition("(")[0]
-    learned = any(m["name"] == scorer and m["learned"] for m in parts["methods"])
     part = "Wrapper" if any(w["name"] == scorer for w in parts["wrappers"]) else "Scorer"
     lines = [f"# {named['title']}", "", plain(sentence(named["summary"])), "", plain(" ".join(comment)), ""]
     lines += ["| | |", "|---|---|", f"| Recipe name | {code(name)} |", f"| Short for | {code(named['recipe'])} |"]
     lines += [f"| Paper | {plain(sentence(named['paper']))} |", f"| {part} | [{plain(scorer)}]({scorer}.md) |", ""]
     lines += [f"Parameters are those of the {part.lower()}; what is written in parentheses wins over the recipe's own.", ""]
-    lines += example_lines([name], learned) + picture_lines(pictures, name, named["title"])
+    lines += example_lines([name], scorer) + picture_lines(pictures, name, named["title"])
     return lines + [f"Source: [src/methods/named/{name}.cc](../../src/methods/named/{name}.cc)"]
 
 
