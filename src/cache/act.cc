@@ -93,8 +93,11 @@ void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> 
     std::vector<float*> out;
     for (size_t h = 0; h < actions.size(); ++h) {
       const auto& memory = stages_.back().memories[index(layer, first_head + static_cast<int>(h))];
-      views.push_back({layer, n, method.spec.policy.sinks, actions[h].positions, actions[h].k.data(),
-                       actions[h].v.data(), memory.get()});
+      const Policy policy = method.policy_of(layer, first_head + static_cast<int>(h));
+      views.push_back({layer, n, policy.sinks, actions[h].positions, actions[h].k.data(), actions[h].v.data(),
+                       memory.get()});
+      views.back().window_begin = n - policy.window_at(n);
+      views.back().exact_limit = actions[h].exact_limit;
       out.push_back(actions[h].scores.data());
     }
     if (method.context_scorer()) return method.context_scorer()->score(views, out);
