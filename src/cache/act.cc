@@ -93,7 +93,7 @@ void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> 
     std::vector<float*> out;
     for (size_t h = 0; h < actions.size(); ++h) {
       const auto& memory = stages_.back().memories[index(layer, first_head + static_cast<int>(h))];
-      const Policy policy = method.policy_of(layer, first_head + static_cast<int>(h));
+      const Policy policy = method.policy_of(layer, first_head + static_cast<int>(h), options_.type);
       views.push_back({layer, n, policy.sinks, actions[h].positions, actions[h].k.data(), actions[h].v.data(),
                        memory.get()});
       views.back().window_begin = n - policy.window_at(n);

@@ -21,7 +21,7 @@ struct Entries {
     scores.resize(positions.size());
     for (size_t s = 0; s < positions.size(); ++s)
       store.read(static_cast<int>(s), k.data() + s * d, v.data() + s * d);
-    const Policy policy = cache.method().policy_of(layer, head);
+    const Policy policy = cache.method().policy_of(layer, head, cache.options().type);
     const int64_t n = cache.tokens();
     view = {layer, n, policy.sinks, positions, k.data(), v.data(), cache.queries(layer, head)};
     view.window_begin = n - policy.window_at(n);
