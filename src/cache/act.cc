@@ -108,11 +108,21 @@ void KvCache::score_anew(int layer, int first_head, int64_t n, std::span<HeadAct
       };
       const auto begin = at(first), end = at(first + step);
       if (begin == end) continue;
-      const auto& memory = stages_.back().memories[index(layer, first_head + static_cast<int>(h))];
-      views.push_back({layer, n, method.spec.policy.sinks,
-                       std::span<const int32_t>(action.positions)
-                           .subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
-                       action.k.data() + begin * d, action.v.data() + begin * d, memory.get()});
+      const int head = first_head + static_cast<int>(h);
+      const Policy policy = method.policy_of(layer, head, options_.type);
+      PeriodicView view;
+      view.layer = layer;
+      view.n = n;
+      view.sinks = policy.sinks;
+      view.positions = std::span<const int32_t>(action.positions)
+                           .subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      view.k = action.k.data() + begin * d;
+      view.v = action.v.data() + begin * d;
+      view.queries = stages_.back().memories[index(layer, head)].get();
+      view.head = head;
+      view.window_begin = n - policy.window_at(n);
+      view.exact_limit = action.exact_limit;
+      views.push_back(view);
       out.push_back(action.scores.data() + begin);
     }
     if (method.context_scorer()) {

@@ -36,6 +36,9 @@ void KvCache::score_in_order(int layer, int head, int64_t n, AttendScratch& scra
   view.k = scratch.k.data();
   view.v = scratch.v.data();
   view.queries = stages_.back().memories[index(layer, head)].get();
+  const Policy policy = acting().policy_of(layer, head, options_.type);
+  view.window_begin = n - policy.window_at(n);
+  view.exact_limit = policy.threshold() ? static_cast<double>(count) : policy.exact_limit_at(n);
   acting().periodic()->score(view, scratch.scores.data());
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "cache/own_budgets.h"
 
 namespace kvlab {
 
@@ -180,6 +181,8 @@ std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelSha
     Policy& policy = method->spec.policy;
     policy.layers = shape.layers;
     policy.queries = method->scorer->recent_queries();
+    if (const auto* own = dynamic_cast<const OwnBudgets*>(method->scorer.get()))
+      policy.table = std::make_shared<const HeadBudgets>(own->head_budgets());
     for (const WrapperSpec& wrapper : spec.wrappers) {
       method->wrappers.push_back(wrapper.info->create(wrapper.values));
       if (method->wrappers.back()->spreads()) policy.spread = method->wrappers.back();

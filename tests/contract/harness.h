@@ -32,8 +32,11 @@ ModelShape tiny_shape();
 
 std::vector<int32_t> random_tokens(int count, uint64_t seed);
 
-// Scorers whose sessions decide as they go: all but the planned ones, which have tests of their own.
+// Scorers whose sessions decide as they go and under a budget: all but the planned ones and those that take
+// none, which have tests of their own.
 std::vector<const ScorerInfo*> online_scorers();
+// Those among them that also act before the end of a context.
+std::vector<const ScorerInfo*> streaming_scorers();
 
 // Recipes of every such scorer with every budget it takes, acting after every token and after every 7, with a
 // window of `window` tokens (none written: by rule). Budgets from a file are uneven. Values are chosen so
@@ -63,6 +66,8 @@ std::string needed_arguments(const ScorerInfo& scorer);
 std::string kvzap_folder(int hidden);
 // Random filters for qfilter. Gives their folder.
 std::string qfilter_folder();
+// Scores of KV heads for duo_attention: its folder.
+std::string head_scores_folder();
 // The median score of a scorer's entries on the tiny model when nothing goes.
 double median_score(const ScorerInfo& scorer);
 
