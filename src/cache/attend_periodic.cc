@@ -1,5 +1,6 @@
-// Attention for scorers that score all live entries anew whenever the budget acts. Between two actions
-// nothing goes but what leaves a layer's own window, so the blocked kernel runs from action to action.
+// Attention for scorers that score all live entries anew whenever the budget acts, and for methods whose
+// actions are more than lifetimes can say. Between two actions nothing goes but what leaves a layer's own
+// window, so the blocked kernel runs from action to action.
 #include <algorithm>
 #include <numeric>
 
@@ -47,22 +48,31 @@ void KvCache::act_on_head(int layer, int head, int64_t n, AttendScratch& scratch
   evict(layer, head, scratch.gone, n);
 }
 
-void KvCache::attend_by_periods(const LayerBlock& piece, int head, AttendScratch& scratch) {
+void KvCache::attend_by_periods(const LayerBlock& piece, int chain, AttendScratch& scratch) {
   const Policy& policy = acting().spec.policy;
+  const int first_head = chain * chain_heads_;
   for (int row = 0; row < piece.rows;) {
     int64_t end = piece.rows;  // or the next action
     if (policy.budget && !policy.at_context)
       end = std::min<int64_t>(end, row + policy.every - (piece.first + row) % policy.every);
     const int rows = static_cast<int>(end) - row;
-    append_rows(piece, head, row, rows);
-    const bool some_go = limit_to_window(piece.layer, head, piece.first + row + rows, scratch);
-    entries(piece.layer, head).entry_pages(some_go ? scratch.evict_at.data() : nullptr, scratch.pages);
-    page_attention(query_block(piece, method_->shape, head, row, rows), scratch.pages, options_.type,
-                   scratch.kernel);
-    remember_queries(piece, head, row, rows);
+    const int64_t n = piece.first + end;
+    for (int head = first_head; head < first_head + chain_heads_; ++head) {
+      append_rows(piece, head, row, rows);
+      const bool some_go = limit_to_window(piece.layer, head, n, scratch);
+      entries(piece.layer, head).entry_pages(some_go ? scratch.evict_at.data() : nullptr, scratch.pages);
+      page_attention(query_block(piece, method_->shape, head, row, rows), scratch.pages, options_.type,
+                     scratch.kernel);
+      remember_queries(piece, head, row, rows);
+      if (some_go) remove_dead(piece.layer, head, n, scratch);
+    }
     row += rows;
-    if (some_go) remove_dead(piece.layer, head, piece.first + row, scratch);
-    if (policy.acts(piece.first + row)) act_on_head(piece.layer, head, piece.first + row, scratch);
+    if (!policy.acts(n)) continue;
+    if (acting().acts_plainly()) {
+      act_on_head(piece.layer, first_head, n, scratch);
+    } else {
+      act_together(piece.layer, first_head, chain_heads_, n, scratch);
+    }
   }
 }
 

@@ -40,6 +40,7 @@ void KvCache::attend_row(const LayerBlock& piece, int first_head, int row, Atten
 
 void KvCache::act_on_chain(const LayerBlock& piece, int first_head, int64_t n, const Policy& policy,
                            AttendScratch& scratch) {
+  if (!acting().acts_plainly()) return act_together(piece.layer, first_head, chain_heads_, n, scratch);
   HeadStore& lead = entries(piece.layer, first_head);
   if (!policy.threshold() && lead.size() <= policy.limit_at(n)) return;
   const std::span<const int32_t> positions = lead.stored_positions();

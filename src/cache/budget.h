@@ -36,6 +36,10 @@ struct BudgetInfo {
   std::function<bool(double value)> neutral;
   // A budget that only names a file of another one's values: reads them. Null for all others.
   std::function<HeadBudgets(const std::string& path)> read = {};
+  // The limit before it is cut to whole entries, for sharing it out over layers. Null: as limit().
+  std::function<double(double value, int64_t n)> exact = {};
+  // The value is in bytes per token: limit() is asked with it as a fraction of the uncompressed cache's.
+  bool bytes = false;
 };
 
 const std::vector<const BudgetInfo*>& registry_budgets();

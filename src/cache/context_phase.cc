@@ -7,19 +7,34 @@
 
 namespace kvlab {
 
-void KvCache::end_context() {
+void KvCache::end_context(const ContextScores* scores) {
   if (context_ended_) return;
   context_ended_ = true;
+  given_ = scores;
   if (!options_.imposed && acting().scorer && acting().spec.policy.at_context) act_at_end_of_context();
+  given_ = nullptr;
   if (stages_.size() > 1) leave_context_stage();
   end();
 }
 
 void KvCache::act_at_end_of_context() {
   for (size_t i = 0; i < changes_.size(); ++i) changes_[i].peak_bytes = stores_[i].allocated();
-  parallel_tasks(method_->shape.layers * chains(), [&](int task, int) {
-    end_context_of_chain(task / chains(), task % chains() * chain_heads_, attend_scratch());
-  });
+  const int layers = method_->shape.layers, heads = method_->shape.kv_heads;
+  if (acting().acts_plainly()) {
+    parallel_tasks(layers * chains(), [&](int task, int) {
+      end_context_of_chain(task / chains(), task % chains() * chain_heads_, attend_scratch());
+    });
+  } else if (acting().shares_over_model()) {
+    act_on_model(tokens_);
+  } else {
+    const bool joint_scores = acting().weights() && acting().weights()->joint_heads();
+    const int together = acting().acts_jointly() || joint_scores ? heads : 1;
+    const int units = heads / together;
+    parallel_tasks(layers * units, [&](int task, int) {
+      act_together(task / units, task % units * together, together, tokens_, attend_scratch());
+    });
+  }
+  if (acting().renumbers()) rotary_shift_ = tokens_ - stores_.front().size();
 }
 
 // Fixed scores and what weights scorers carry lie in the store.

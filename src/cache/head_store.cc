@@ -137,6 +137,11 @@ void HeadStore::append(const float* k, const float* v, int64_t stride, int rows,
   }
 }
 
+void HeadStore::write(int slot, const float* k, const float* v) {
+  KVLAB_CHECK(slot < size_);
+  write_entries(k, v, head_dim_, 1, slot % kPageSlots, head_dim_, type_, writable_page(slot / kPageSlots));
+}
+
 void HeadStore::move(int from, int to) {
   copy_entry(table_[from / kPageSlots], from % kPageSlots, writable_page(to / kPageSlots), to % kPageSlots,
              head_dim_, type_);

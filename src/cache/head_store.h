@@ -45,6 +45,9 @@ class HeadStore {
   // A slot's key and value as head_dim floats; either may be null.
   void read(int slot, float* k, float* v) const;
 
+  // Replaces a slot's key and value, rounded to type().
+  void write(int slot, const float* k, const float* v);
+
   // Entries at positions first_position, ...: row r of k and v at r * stride, rounded to type(). What they
   // carry for the scorer is 0.
   void append(const float* k, const float* v, int64_t stride, int rows, int64_t first_position);

@@ -24,6 +24,8 @@ KvCache::KvCache(std::shared_ptr<const Method> method, CacheOptions options)
         "and ppl can run it");
   }
   if (method_->spec.codec) options_.type = method_->spec.codec->type;
+  if (method_->wants_output() && !options_.output && !options_.imposed)
+    throw UserError(method_->spec.display + " needs the model's output projections, which this run has not");
   const ModelShape& shape = method_->shape;
   add_stage(*method_);
   if (method_->context) add_stage(*method_->context);
@@ -40,22 +42,27 @@ KvCache::KvCache(std::shared_ptr<const Method> method, CacheOptions options)
 void KvCache::add_stage(const Method& method) {
   const ModelShape& shape = method.shape;
   stages_.push_back({&method, {}});
-  if (method.periodic()) stages_.back().memories.resize(static_cast<size_t>(shape.layers) * shape.kv_heads);
+  if (method.wants_queries())
+    stages_.back().memories.resize(static_cast<size_t>(shape.layers) * shape.kv_heads);
 }
 
-// Which of the three ways of attending runs follows from what must be observed.
+// Which of the three ways of attending runs follows from what must be observed, and from what must happen
+// between two actions: more than lifetimes can say, where wrappers take part.
 void KvCache::choose_path() {
   path_ = Path::kLifetimes;
   chain_heads_ = 1;
+  if (options_.imposed) return;
   for (const Stage& stage : stages_) {
-    if (options_.imposed) break;
     if (stage.method->weights()) {
       path_ = Path::kWeights;
       if (stage.method->weights()->joint_heads()) chain_heads_ = method_->shape.kv_heads;
-    } else if (stage.method->periodic() && path_ == Path::kLifetimes) {
+    } else if (stage.method->wants_queries() && path_ == Path::kLifetimes) {
       path_ = Path::kPeriods;
     }
   }
+  if (!acting().scorer || acting().spec.policy.at_context || acting().acts_plainly()) return;
+  if (path_ == Path::kLifetimes) path_ = Path::kPeriods;
+  if (acting().acts_jointly()) chain_heads_ = method_->shape.kv_heads;
 }
 
 void KvCache::begin(int64_t rows, int pieces) {
@@ -65,10 +72,10 @@ void KvCache::begin(int64_t rows, int pieces) {
   piece_scores_.assign(pieces, PieceScores(stages_.size()));
   for (size_t i = 0; i < changes_.size(); ++i) changes_[i].peak_bytes = stores_[i].allocated();
   const bool periodic = std::any_of(stages_.begin(), stages_.end(),
-                                    [](const Stage& stage) { return stage.method->periodic(); });
+                                    [](const Stage& stage) { return stage.method->wants_queries(); });
   if (periodic) {
     const auto table = [&](const RotaryFrequencies& frequencies) {
-      return std::make_shared<const RotaryTable>(frequencies, first_, static_cast<int>(rows));
+      return std::make_shared<const RotaryTable>(frequencies, first_ - rotary_shift_, static_cast<int>(rows));
     };
     rotary_ = table(shape.rotary);
     window_rotary_ = shape.window_rotary.pairs() > 0 ? table(shape.window_rotary) : rotary_;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "cache/head_store.h"
@@ -29,13 +30,25 @@ struct LifetimeRecord {
 
 class LayerTap;
 
+// The output projections of a model, for methods that ask what an entry's value does to the hidden state.
+class OutputProjections {
+ public:
+  virtual ~OutputProjections() = default;
+  // [query_heads * head_dim][hidden] of a layer. May be called from several threads; stays valid.
+  virtual std::span<const float> layer(int layer) const = 0;
+};
+
+// Scores of all entries from outside, [layer * kv_heads + head][position].
+using ContextScores = std::vector<std::vector<float>>;
+
 struct CacheOptions {
   DType type = DType::kF32;
   uint64_t document = 0;  // global index of the document, for random scores
   bool record_lifetimes = false;
   // Evicts what this record says instead of asking the method: planned methods, tests of the law.
   std::shared_ptr<const LifetimeRecord> imposed;
-  std::shared_ptr<LayerTap> tap;  // sees every block before its attention; forks share it
+  std::shared_ptr<const OutputProjections> output;  // of methods that want_output(); a session provides it
+  std::shared_ptr<LayerTap> tap;                    // sees every block before its attention; forks share it
 };
 
 // New tokens of one layer: all of an extend, or a piece of at most kQueryBlock. Row r is at position first +
@@ -67,6 +80,7 @@ class LayerTap {
 
 class QueryMemory;
 struct AttendScratch;
+struct HeadAction;
 
 class KvCache {
  public:
@@ -97,13 +111,17 @@ class KvCache {
   void attend(const LayerBlock& piece, int chain);
   void end();
   // The end of the context: a recipe with at=context acts now, and a two-phase recipe starts to stream. Only
-  // the first call counts, forks included.
-  void end_context();
+  // the first call counts, forks included. `scores` are for scorers that are given theirs.
+  void end_context(const ContextScores* scores = nullptr);
+  bool context_ended() const { return context_ended_; }
 
   int64_t tokens() const { return tokens_; }
+  // What is taken off the next tokens' positions before they are rotated, since the entries before them were
+  // given new ones.
+  int64_t rotary_shift() const { return rotary_shift_; }
   const HeadStore& store(int layer, int head) const { return stores_[index(layer, head)]; }
-  // Past queries of a KV head; null but for periodic scorers, and before the first token. Of a two-phase
-  // recipe, the streaming method's.
+  // Past queries of a KV head; null but for periodic and context scorers, and before the first token. Of a
+  // two-phase recipe, the streaming method's.
   const QueryMemory* queries(int layer, int head) const {
     const Stage& own = stages_.front();
     return own.memories.empty() ? nullptr : own.memories[index(layer, head)].get();
@@ -126,7 +144,7 @@ class KvCache {
   // A method that watches the session, and what it knows of past queries.
   struct Stage {
     const Method* method;
-    std::vector<std::shared_ptr<QueryMemory>> memories;  // [layer][head], of periodic scorers only
+    std::vector<std::shared_ptr<QueryMemory>> memories;  // [layer][head], of scorers that want queries
   };
   // Fixed scores of a piece's entries, by stage: [head * rows + row]; empty for other scorers.
   using PieceScores = std::vector<std::vector<float>>;
@@ -184,7 +202,17 @@ class KvCache {
   void observe(const LayerBlock& piece, int first_head, int h, const float* weights, int64_t stride);
   void act_on_chain(const LayerBlock& piece, int first_head, int64_t n, const Policy& policy,
                     AttendScratch& scratch);
-  void attend_by_periods(const LayerBlock& piece, int head, AttendScratch& scratch);
+  void attend_by_periods(const LayerBlock& piece, int chain, AttendScratch& scratch);
+  // An action of methods with wrappers, or with a scorer that sees a whole layer, on heads that act together.
+  void act_together(int layer, int first_head, int heads, int64_t n, AttendScratch& scratch);
+  // The same on all heads of all layers, where the budget is shared out over the model.
+  void act_on_model(int64_t n);
+  void collect(int layer, int head, int64_t n, bool entries, HeadAction& action) const;
+  void score(int layer, int first_head, int64_t n, std::span<HeadAction> actions) const;
+  void adjust(int layer, int first_head, int64_t n, size_t first, size_t last, std::span<HeadAction> actions);
+  void choose(int layer, int first_head, int64_t n, std::span<HeadAction> actions,
+              std::vector<int32_t>& gone);
+  void revise(int layer, int first_head, int64_t n, std::span<HeadAction> actions);
   void act_on_head(int layer, int head, int64_t n, AttendScratch& scratch);
   // Scores the entries in order of position; `order` receives their slots.
   void score_in_order(int layer, int head, int64_t n, AttendScratch& scratch) const;
@@ -201,6 +229,8 @@ class KvCache {
   Path path_ = Path::kLifetimes;
   int chain_heads_ = 1;  // KV heads of a chain
   int64_t tokens_ = 0;
+  int64_t rotary_shift_ = 0;
+  const ContextScores* given_ = nullptr;  // while end_context() acts
   bool context_ended_ = false;
   int64_t peak_bytes_ = 0;
   // Of the extend in work.

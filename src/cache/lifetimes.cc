@@ -166,8 +166,14 @@ EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, 
 EvictionCounts act_once(const Policy& policy, int64_t n, std::span<const int32_t> positions,
                         std::span<const float> scores, std::vector<int32_t>& gone) {
   gone.clear();
+  if (policy.neutral()) return {};
+  return act_once(policy, n, policy.threshold() ? 0 : policy.limit_at(n), positions, scores, gone);
+}
+
+EvictionCounts act_once(const Policy& policy, int64_t n, int64_t limit, std::span<const int32_t> positions,
+                        std::span<const float> scores, std::vector<int32_t>& gone) {
+  gone.clear();
   EvictionCounts counts;
-  if (policy.neutral()) return counts;
   const int64_t window_begin = window_start(policy, n);
   const auto size = static_cast<int32_t>(positions.size());
   const auto open = [&](int32_t slot) {
@@ -180,7 +186,7 @@ EvictionCounts act_once(const Policy& policy, int64_t n, std::span<const int32_t
     counts.evictions = static_cast<int64_t>(gone.size());
     return counts;
   }
-  const int64_t over = size - policy.limit_at(n);
+  const int64_t over = size - limit;
   if (over <= 0) return counts;
   const auto goes_first = [&](int32_t a, int32_t b) {
     return scores[a] != scores[b] ? scores[a] < scores[b] : positions[a] < positions[b];

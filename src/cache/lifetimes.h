@@ -52,5 +52,8 @@ EvictionCounts plan_lifetimes(const Policy& policy, const HeadEntries& entries, 
 // slots go. `gone` receives slots in descending order.
 EvictionCounts act_once(const Policy& policy, int64_t n, std::span<const int32_t> positions,
                         std::span<const float> scores, std::vector<int32_t>& gone);
+// The same with a limit of its own, which a threshold does not look at.
+EvictionCounts act_once(const Policy& policy, int64_t n, int64_t limit, std::span<const int32_t> positions,
+                        std::span<const float> scores, std::vector<int32_t>& gone);
 
 }  // namespace kvlab

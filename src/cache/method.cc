@@ -1,5 +1,7 @@
 #include "cache/method.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace kvlab {
@@ -42,11 +44,42 @@ bool same_in_all_heads(const Method& method) {
   const MethodSpec& spec = method.spec;
   if (spec.dense() || spec.policy.neutral()) return true;
   if (spec.policy.table && uneven_layer(*spec.policy.table)) return false;
+  for (const WrapperSpec& wrapper : spec.wrappers) {
+    if (wrapper.info->uneven) return false;
+  }
   if (spec.scorer->recency) return true;
   return method.weights() && method.weights()->joint_heads();
 }
 
+void check_wrappers_fit(const Method& method) {
+  if (!method.weights() || !method.weights()->joint_heads()) return;
+  for (const WrapperSpec& wrapper : method.spec.wrappers) {
+    if (!wrapper.info->uneven) continue;
+    throw UserError(wrapper.info->name + "(of=" + method.spec.scorer->name + "): " +
+                    method.spec.scorer->name + " keeps the same entries in all KV heads of a layer, which " +
+                    wrapper.info->name + " would not; take another scorer");
+  }
+}
+
+// Sums of heads and layers that differ cannot follow on one numbering.
+void check_renumbering(const Method& method) {
+  if (!method.renumbers()) return;
+  const Policy& policy = method.spec.policy;
+  const bool spread = policy.spread || policy.table;
+  for (const WrapperSpec& wrapper : method.spec.wrappers) {
+    if (wrapper.info->counts && !spread) continue;
+    throw UserError(method.spec.display +
+                    ": renumbered tokens need as many entries in all layers and heads; " +
+                    "take a recipe that keeps as many in each");
+  }
+}
+
 void check_phases(const Method& method) {
+  if (method.renumbers() || method.context->renumbers()) {
+    throw UserError(method.spec.display +
+                    ": entries that were given new positions cannot be followed by another method; "
+                    "leave decode= out");
+  }
   if (method.planned() || method.context->planned()) {
     throw UserError(method.spec.display + ": " +
                     (method.planned() ? method : *method.context).spec.scorer->name +
@@ -84,6 +117,40 @@ const PeriodicScorer* Method::periodic() const {
              : nullptr;
 }
 
+const ContextScorer* Method::context_scorer() const {
+  return scorer && spec.scorer->kind == ScorerKind::kContext ? static_cast<const ContextScorer*>(scorer.get())
+                                                             : nullptr;
+}
+
+int Method::acting_wrappers() const {
+  return static_cast<int>(std::count_if(wrappers.begin(), wrappers.end(),
+                                        [](const auto& wrapper) { return !wrapper->spreads(); }));
+}
+
+bool Method::acts_jointly() const {
+  return context_scorer() || std::any_of(wrappers.begin(), wrappers.end(), [](const auto& wrapper) {
+           return wrapper->joint() || wrapper->whole_model();
+         });
+}
+
+bool Method::shares_over_model() const {
+  return std::any_of(wrappers.begin(), wrappers.end(), [](const auto& w) { return w->whole_model(); });
+}
+
+bool Method::wants_output() const {
+  return std::any_of(wrappers.begin(), wrappers.end(), [](const auto& w) { return w->wants_output(); }) ||
+         (context && context->wants_output());
+}
+
+bool Method::renumbers() const {
+  return std::any_of(wrappers.begin(), wrappers.end(), [](const auto& w) { return w->renumbers(); });
+}
+
+bool Method::revises() const {
+  return std::any_of(wrappers.begin(), wrappers.end(), [](const auto& w) { return w->revises(); }) ||
+         (context && context->revises());
+}
+
 const PlannedScorer* Method::planned() const {
   return scorer && spec.scorer->kind == ScorerKind::kPlanned ? static_cast<const PlannedScorer*>(scorer.get())
                                                              : nullptr;
@@ -95,17 +162,29 @@ int Method::carried_floats(int head) const {
   return weights()->state_width();
 }
 
-std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape) {
+std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape, DType type) {
   auto method = std::make_shared<Method>();
   method->spec = spec;
   method->shape = shape;
+  if (spec.codec) type = spec.codec->type;
   if (spec.scorer) {
     method->scorer =
         spec.scorer->create({shape, spec.values, spec.seed, spec.model_path, spec.policy.threshold()});
-    if (spec.policy.table) check_table(*method, *spec.policy.table);
+    Policy& policy = method->spec.policy;
+    policy.layers = shape.layers;
+    policy.token_bytes = int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim *
+                         static_cast<int64_t>(element_size(type));
+    policy.queries = method->scorer->recent_queries();
+    for (const WrapperSpec& wrapper : spec.wrappers) {
+      method->wrappers.push_back(wrapper.info->create(wrapper.values));
+      if (method->wrappers.back()->spreads()) policy.spread = method->wrappers.back();
+    }
+    if (policy.table) check_table(*method, *policy.table);
+    check_wrappers_fit(*method);
+    check_renumbering(*method);
   }
   if (spec.context) {
-    method->context = make_method(*spec.context, shape);
+    method->context = make_method(*spec.context, shape, type);
     check_phases(*method);
   }
   return method;

@@ -8,6 +8,7 @@
 
 #include "cache/budget.h"
 #include "cache/scorer.h"
+#include "cache/wrapper.h"
 
 namespace kvlab {
 
@@ -17,6 +18,12 @@ struct Policy {
   // Uneven budgets: a value for every layer and KV head, of which `value` is the mean. What acts on one head
   // asks of_head() for its policy.
   std::shared_ptr<const HeadBudgets> table;
+  // Shares the limit out over `layers` layers; which one this policy is for, -1: none in particular.
+  std::shared_ptr<const Wrapper> spread;
+  int layer = -1, layers = 0;
+  int64_t queries = 0;  // of the scorer's observation window
+  // Payload of a token in all layers and KV heads of the run's cache, for budgets in bytes.
+  int64_t token_bytes = 0;
   int64_t sinks = 0;
   std::optional<int64_t> window;  // as written; else by rule
   WindowRule rule = WindowRule::kUsual;
@@ -44,11 +51,20 @@ struct Policy {
   int64_t protected_at(int64_t n) const;
   // Entries of a KV head that may stay live after n tokens (budgets other than threshold; no table).
   int64_t limit_at(int64_t n) const;
+  // The same before it is cut to whole entries.
+  double exact_limit_at(int64_t n) const;
   // Whether the entry at `position` is out of a layer's reach after n tokens.
   bool expired(int64_t position, int64_t n) const { return n - position >= reach; }
   bool is_protected(int64_t position, int64_t n) const {
     return position < sinks || position >= n - window_at(n);
   }
+
+ private:
+  // Newest tokens protected, and the limit, were `value` the budget's and `at` the layer.
+  int64_t window_under(double value, int at, int64_t n) const;
+  int64_t limit_under(double value, int at, int64_t n, int64_t protected_now) const;
+  double fraction_of(double value) const;
+  std::pair<int64_t, int64_t> window_range(int64_t n) const;
 };
 
 }  // namespace kvlab

@@ -20,7 +20,8 @@ struct QueryRows {
 
 class QueryMemory {
  public:
-  // `recent` queries are kept (0: none); `moments` of dimension group x (head_dim + head_dim^2) doubles.
+  // `recent` queries are kept (0: none, Scorer::kAllQueries: all); `moments` of dimension group x (head_dim +
+  // head_dim^2) doubles.
   QueryMemory(int group, int head_dim, int recent, bool moments);
   QueryMemory(const QueryMemory& other);
   QueryMemory& operator=(const QueryMemory&) = delete;
@@ -33,7 +34,7 @@ class QueryMemory {
     append_rows({q, 0, q_head, cos, sin, pairs, 1}, counted ? 0 : 1);
   }
 
-  int recent_rows() const { return static_cast<int>(seen_ < recent_ ? seen_ : recent_); }
+  int recent_rows() const { return static_cast<int>(recent_ < 0 || seen_ < recent_ ? seen_ : recent_); }
   // The last recent_rows() queries, oldest first: [rows][group][head_dim].
   void copy_recent(float* out) const;
   // Queries in the moments, and their sums per query head of the group: [head_dim], [head_dim][head_dim]
@@ -48,6 +49,7 @@ class QueryMemory {
 
  private:
   void remember(const QueryRows& queries);
+  void make_room(int64_t rows);
   void add_to_moments(const QueryRows& queries, int first);
 
   int group_, head_dim_;

@@ -18,6 +18,7 @@
 #include "cache/codec.h"
 #include "cache/policy.h"
 #include "cache/scorer.h"
+#include "cache/wrapper.h"
 
 namespace kvlab {
 
@@ -63,11 +64,19 @@ struct RecipeDefaults {
   std::vector<std::pair<std::string, double>> thresholds, densities;
 };
 
+// A wrapper around a method's scorer with its parameters.
+struct WrapperSpec {
+  const WrapperInfo* info = nullptr;
+  Values values;
+  bool implied = false;  // comes with the scorer, not from the recipe
+};
+
 // A method with everything decided but the model.
 struct MethodSpec {
   std::string display;                 // "StreamingLLM", "Random(threshold=1.0)"
   std::string recipe;                  // canonical text; resolving it again gives the same spec
   const ScorerInfo* scorer = nullptr;  // null: no compression
+  std::vector<WrapperSpec> wrappers;   // around the scorer, the innermost first
   Values values;
   uint64_t seed = 0;
   bool seed_given = false;

@@ -27,14 +27,6 @@ bool same_name(const std::string& a, const std::string& b) {
 
 namespace {
 
-template <typename Info>
-const Info* find_part(const std::vector<const Info*>& all, const std::string& name) {
-  for (const Info* info : all) {
-    if (same_name(info->name, name)) return info;
-  }
-  return nullptr;
-}
-
 bool is_no_compression(const std::string& name) {
   const std::string key = folded(name);
   return key == "none" || key == "nopress" || key == "baseline";
@@ -44,19 +36,25 @@ bool is_no_compression(const std::string& name) {
   std::vector<std::string> known = {"none", kTwoPhase};
   for (const auto* info : registry_named()) known.push_back(info->name);
   for (const auto* info : registry_scorers()) known.push_back(info->name);
+  for (const auto* info : registry_wrappers()) known.push_back(info->name);
   for (const auto* info : registry_codecs()) known.push_back(info->name);
   const std::string near = nearest_name(name, known);
   throw UserError("unknown method '" + name + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
                   " (`kvlab list` shows all)");
 }
 
-[[noreturn]] void unknown_parameter(const ScorerInfo& scorer, const std::string& key) {
+[[noreturn]] void unknown_parameter(const MethodSpec& spec, const std::string& key) {
+  const ScorerInfo& scorer = *spec.scorer;
   std::vector<std::string> known;
+  for (const WrapperSpec& wrapper : spec.wrappers) {
+    for (const Field& field : wrapper.info->fields) known.push_back(field.name);
+  }
   for (const Field& field : scorer.fields) known.push_back(field.name);
   for (const Field& field : shared_recipe_fields()) known.push_back(field.name);
   for (const auto* budget : registry_budgets()) known.push_back(budget->name);
   const std::string near = nearest_name(key, known);
-  throw UserError(scorer.name + " has no parameter '" + key + "'" +
+  const std::string owner = spec.wrappers.empty() ? "" : spec.wrappers.back().info->name + "(of=";
+  throw UserError(owner + scorer.name + (owner.empty() ? "" : ")") + " has no parameter '" + key + "'" +
                   (near.empty() ? "" : "; did you mean '" + near + "'?"));
 }
 
@@ -67,7 +65,8 @@ bool is_no_compression(const std::string& name) {
 void set_budget(MethodSpec& spec, const BudgetInfo* budget, double value) {
   if (spec.policy.budget) {
     throw UserError(spec.scorer->name + ": two budgets, '" + spec.policy.budget->name + "' and '" +
-                    budget->name + "'; give exactly one of threshold, keep, size, free_density, budget");
+                    budget->name +
+                    "'; give exactly one of threshold, keep, size, bytes, free_density, budget");
   }
   spec.policy.budget = budget;
   spec.policy.value = value;
@@ -112,7 +111,7 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part, Phase phase) {
       continue;
     }
     const Field* shared = find_field(shared_recipe_fields(), key);
-    if (!shared) unknown_parameter(*spec.scorer, key);
+    if (!shared) unknown_parameter(spec, key);
     if (!spec.scorer->no_budget.empty() && key != "seed" && key != "model") refuse_budget(*spec.scorer, key);
     const Value value = shared->parse(text, part.name);
     if (key == "sinks") written.sinks = std::get<int64_t>(value);
@@ -139,6 +138,13 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part, Phase phase) {
       spec.model_path = std::get<std::string>(value);
     }
   }
+  if (spec.scorer->kind == ScorerKind::kContext) {
+    if (phase == Phase::kDecode)
+      throw UserError(part.name + " needs a whole context; it can be context=, but not decode=");
+    if (written.every)
+      throw UserError(part.name + " needs a whole context and acts once, at its end; leave 'every' out");
+    spec.policy.at_context = true;
+  }
   if (written.every && phase == Phase::kContext)
     throw UserError(part.name + ": context= acts once, at the end of the context; leave 'every' out");
   if (written.every && spec.policy.at_context)
@@ -161,12 +167,13 @@ void default_budget(MethodSpec& spec, const Written& written, const RecipeDefaul
     return;
   }
   for (const auto& [name, value] : defaults.thresholds) {
-    if (name == scorer.name) return set_budget(spec, budget_named("threshold"), value);
+    if (name == scorer.name && spec.wrappers.empty())
+      return set_budget(spec, budget_named("threshold"), value);
   }
   for (const auto& [name, value] : defaults.densities) {
     if (name == scorer.name) return set_budget(spec, budget_named("free_density"), value);
   }
-  if (scorer.name == "kvzap" && defaults.kvzap_threshold) {
+  if (scorer.name == "kvzap" && defaults.kvzap_threshold && spec.wrappers.empty()) {
     return set_budget(spec, budget_named("threshold"), *defaults.kvzap_threshold);
   }
   set_budget(spec, budget_named("keep"), defaults.keep);
@@ -207,7 +214,7 @@ void check_budget(const MethodSpec& spec) {
   if (policy.by_plan) return;
   if (policy.threshold() && !spec.scorer->no_threshold.empty()) {
     throw UserError(spec.scorer->name + " takes no threshold: " + spec.scorer->no_threshold +
-                    "; give keep, size or free_density");
+                    "; give keep, size, bytes or free_density");
   }
   if (policy.budget->name != "size") return;
   if (!policy.table) return check_size(spec, policy);
@@ -246,18 +253,22 @@ RecipePart canonical_part(const MethodSpec& spec) {
     return part;
   }
   part.name = spec.scorer->name;
-  const auto add = [&](const std::string& key, const Value& value) {
-    std::string text = to_text(value);
-    if (text.size() >= 2 && text.front() == '"') text = text.substr(1, text.size() - 2);
-    part.arguments.emplace_back(key, std::move(text));
+  RecipePart shared;
+  const auto add_to = [](RecipePart& to) {
+    return [&to](const std::string& key, const Value& value) {
+      std::string text = to_text(value);
+      if (text.size() >= 2 && text.front() == '"') text = text.substr(1, text.size() - 2);
+      to.arguments.emplace_back(key, std::move(text));
+    };
   };
-  if (!spec.policy.by_plan) add_policy(spec.policy, add);
+  const auto add = add_to(part);
+  if (!spec.policy.by_plan) add_policy(spec.policy, add_to(shared));
   for (const Field& field : spec.scorer->fields) {
     if (spec.values.given(field.name)) add(field.name, spec.values.all().at(field.name));
   }
   if (spec.scorer->seeded) add("seed", static_cast<int64_t>(spec.seed));
   if (!spec.model_path.empty()) add("model", spec.model_path);
-  return part;
+  return print_wrapped(spec, std::move(part), std::move(shared));
 }
 
 // The scorer that a recipe's parameters name, where several kinds share one name.
@@ -280,27 +291,12 @@ std::string display_name(const Recipe& recipe, const MethodSpec& spec, const std
   std::string text = title;
   if (title.empty()) {
     const std::string written = print_recipe({{recipe.parts.front()}});
-    text = spec.scorer->title + written.substr(std::min(written.size(), recipe.parts.front().name.size()));
+    const WrapperInfo* outer = find_part(registry_wrappers(), recipe.parts.front().name);
+    text = (outer ? outer->title : spec.scorer->title) +
+           written.substr(std::min(written.size(), recipe.parts.front().name.size()));
   }
   for (size_t p = 1; p < recipe.parts.size(); ++p) text += "+" + print_recipe({{recipe.parts[p]}});
   return text;
-}
-
-// Puts what a name stands for in the place of the name; arguments written after the name replace its own.
-void expand_name(const NamedInfo& named, Recipe& recipe) {
-  Recipe expanded = parse_recipe(named.recipe);
-  auto& arguments = expanded.parts[0].arguments;
-  for (const auto& [key, value] : recipe.parts[0].arguments) {
-    const auto same = std::find_if(arguments.begin(), arguments.end(),
-                                   [&key = key](const auto& a) { return a.first == key; });
-    if (same != arguments.end()) {
-      same->second = value;
-    } else {
-      arguments.emplace_back(key, value);
-    }
-  }
-  expanded.parts.insert(expanded.parts.end(), recipe.parts.begin() + 1, recipe.parts.end());
-  recipe = std::move(expanded);
 }
 
 }  // namespace
@@ -309,7 +305,7 @@ void add_codec(MethodSpec& spec, const RecipePart& part) {
   const CodecInfo* codec = find_part(registry_codecs(), part.name);
   if (!codec) {
     if (find_part(registry_scorers(), part.name) || find_part(registry_named(), part.name) ||
-        same_name(part.name, kTwoPhase)) {
+        find_part(registry_wrappers(), part.name) || same_name(part.name, kTwoPhase)) {
       throw UserError("two scorers in one recipe: '" + part.name +
                       "' may not follow; combine a scorer with a codec");
     }
@@ -366,10 +362,10 @@ MethodSpec resolve_phase(Recipe recipe, const RecipeDefaults& defaults, Phase ph
   std::string title;
   if (const NamedInfo* named = find_part(registry_named(), recipe.parts[0].name)) {
     if (recipe.parts[0].arguments.empty()) title = named->title;
-    expand_name(*named, recipe);
+    expand_name(*named, recipe.parts[0]);
   }
   MethodSpec spec = no_compression();
-  const RecipePart& first = recipe.parts.front();
+  const RecipePart first = take_wrappers(recipe.parts.front(), spec.wrappers);
   if (is_no_compression(first.name)) {
     if (!first.arguments.empty()) throw UserError("'" + first.name + "' takes no parameters");
     for (size_t p = 1; p < recipe.parts.size(); ++p) add_codec(spec, recipe.parts[p]);
@@ -388,11 +384,13 @@ MethodSpec resolve_phase(Recipe recipe, const RecipeDefaults& defaults, Phase ph
   spec.values = Values(spec.scorer->fields);
   spec.seed = defaults.seed;
   const Written written = read_arguments(spec, first, phase);
+  add_implied_wrappers(spec);
   for (size_t p = 1; p < recipe.parts.size(); ++p) add_codec(spec, recipe.parts[p]);
   default_budget(spec, written, defaults);
   default_protection(spec, written, defaults);
   if (spec.scorer->learned && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
   check_budget(spec);
+  check_wrappers(spec);
   spec.recipe = canonical(spec);
   spec.display = display_name(recipe, spec, title);
   return spec;

@@ -1,8 +1,9 @@
 // Scorers say what an entry (the key and value of one token in one layer and one KV head) is worth.
-// Four kinds:
+// Five kinds:
 //  - fixed: the score is known when the entry is written, so lifetimes follow before attention runs;
 //  - weights: needs the attention weights of every query, so attention goes token by token inside the layer;
 //  - periodic: scores all live entries anew whenever the budget acts, from what was seen so far;
+//  - context: scores all entries of a layer once, at the end of the context;
 //  - planned: evictions are decided before the session runs (cache/planned.h).
 // A scorer is one file of src/methods/scorers that defines `const ScorerInfo kScorerInfo_<file name>`.
 #pragma once
@@ -55,6 +56,11 @@ class Scorer {
  public:
   virtual ~Scorer() = default;
   virtual bool wants_hidden() const { return false; }
+  // Past queries that must be remembered for periodic and context scorers, and whether the moments of all
+  // unrotated queries from the sinks on are.
+  static constexpr int kAllQueries = -1;
+  virtual int recent_queries() const { return 0; }
+  virtual bool query_moments() const { return false; }
 };
 
 class FixedScorer : public Scorer {
@@ -107,15 +113,18 @@ struct PeriodicView {
 
 class PeriodicScorer : public Scorer {
  public:
-  // Past queries that must be remembered, and whether the moments of all unrotated queries from the sinks on
-  // are.
-  virtual int recent_queries() const { return 0; }
-  virtual bool query_moments() const { return false; }
   // out[i] for entry i of the view; +infinity keeps an entry while there is any other to evict.
   virtual void score(const PeriodicView& view, float* out) const = 0;
 };
 
-enum class ScorerKind { kFixed, kWeights, kPeriodic, kPlanned };
+class ContextScorer : public Scorer {
+ public:
+  // out[h][i] for entry i of heads[h], all KV heads of a layer; +infinity keeps an entry while there is any
+  // other to evict.
+  virtual void score(std::span<const PeriodicView> heads, std::span<float* const> out) const = 0;
+};
+
+enum class ScorerKind { kFixed, kWeights, kPeriodic, kContext, kPlanned };
 const char* scorer_kind_name(ScorerKind kind);
 
 // How many of the newest tokens are protected when a recipe does not say.
@@ -147,11 +156,15 @@ struct ScorerInfo {
   int context_sinks = 0;  // the same under at=context
   WindowRule window = WindowRule::kUsual;
   int context_window = 0;
-  std::string no_threshold;  // why a threshold is refused; "" when it is taken
-  std::string no_budget;     // why budgets and protection are refused; "" when they are taken
-  bool seeded = false;       // draws random numbers: reported over several seeds
-  bool learned = false;      // needs model=
-  bool non_causal = false;   // knows the future: a bound to measure methods by, not a method
+  std::string no_threshold;   // why a threshold is refused; "" when it is taken
+  std::string no_comparison;  // why scores of different heads cannot be compared; "" when they can
+  // A wrapper that stands around the scorer although no recipe writes it, as a recipe part without of=:
+  // "whole_model". Null: none.
+  std::function<std::string(const Values&)> implied;
+  std::string no_budget;    // why budgets and protection are refused; "" when they are taken
+  bool seeded = false;      // draws random numbers: reported over several seeds
+  bool learned = false;     // needs model=
+  bool non_causal = false;  // knows the future: a bound to measure methods by, not a method
   // Scores by position alone, the same for all heads: what others fall back to when their budget leaves no
   // choice.
   bool recency = false;

@@ -31,7 +31,7 @@ void KvCache::append_rows(const LayerBlock& piece, int head, int first_row, int 
 QueryMemory& KvCache::query_memory(Stage& stage, int layer, int head) {
   std::shared_ptr<QueryMemory>& memory = stage.memories[index(layer, head)];
   if (!memory) {
-    const PeriodicScorer& scorer = *stage.method->periodic();
+    const Scorer& scorer = *stage.method->scorer;
     memory = std::make_shared<QueryMemory>(method_->shape.group(), method_->shape.head_dim,
                                            scorer.recent_queries(), scorer.query_moments());
   } else if (memory.use_count() > 1) {  // shared with a fork
@@ -46,7 +46,7 @@ void KvCache::remember_queries(const LayerBlock& piece, int head, int first_row,
   const RotaryTable& rotary = *(method_->shape.window(piece.layer) > 0 ? window_rotary_ : rotary_);
   const int shift = static_cast<int>(piece.first - first_);
   for (Stage& stage : stages_) {
-    if (!stage.method->periodic()) continue;
+    if (!stage.method->wants_queries()) continue;
     QueryMemory& memory = query_memory(stage, piece.layer, head);
     const int64_t sinks = stage.method->spec.policy.sinks;
     memory.append_rows({q + first_row * piece.q_stride, piece.q_stride, d, rotary.cos_row(shift + first_row),

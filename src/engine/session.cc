@@ -84,7 +84,8 @@ void Session::run_together(std::span<const Share> shares) {
   for (const Share& share : shares) {
     KvCache& cache = share.session->cache_;
     attention.emplace_back(cache);
-    segments.push_back({share.tokens, cache.tokens(), &attention.back(), share.hidden_out});
+    segments.push_back(
+        {share.tokens, cache.tokens(), &attention.back(), share.hidden_out, cache.rotary_shift()});
   }
   const Model& model = *shares[0].session->model_;
   model.check_tokens(segments);

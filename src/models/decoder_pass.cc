@@ -19,9 +19,10 @@ DecoderPass::DecoderPass(const Decoder& model, std::span<const Segment> segments
     const auto tokens = static_cast<int>(segment.tokens.size());
     first_row_.push_back(row_count());
     for (int i = 0; i < tokens; ++i) rows_.push_back({&segment, i});
-    rotary_.emplace_back(model.frequencies_, segment.first, tokens, config_.rotary.magnitude);
+    rotary_.emplace_back(model.frequencies_, segment.first - segment.rotary_shift, tokens,
+                         config_.rotary.magnitude);
     if (config_.window_rotary) {
-      window_rotary_.emplace_back(model.window_frequencies_, segment.first, tokens,
+      window_rotary_.emplace_back(model.window_frequencies_, segment.first - segment.rotary_shift, tokens,
                                   config_.window_rotary->magnitude);
     }
     with_hidden |= segment.attention->wants_hidden();

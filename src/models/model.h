@@ -47,12 +47,13 @@ class AttentionProvider {
   virtual void attend(const AttentionBlock& piece, int chain) = 0;
 };
 
-// Tokens of one sequence, the first at position `first`.
+// Tokens of one sequence, the first at position `first`, rotated as if it stood `rotary_shift` earlier.
 struct Segment {
   std::span<const int32_t> tokens;
   int64_t first = 0;
   AttentionProvider* attention = nullptr;
   float* hidden_out = nullptr;  // [tokens][hidden], after the final norm
+  int64_t rotary_shift = 0;
 };
 
 struct LoadOptions {

@@ -19,6 +19,8 @@ const BudgetInfo kBudgetInfo_keep = {
       return std::max<int64_t>(1, static_cast<int64_t>(std::floor(static_cast<double>(n) * keep + 1e-6)));
     },
     [](double keep) { return keep >= 1; },
+    /*read=*/nullptr,
+    [](double keep, int64_t n) { return static_cast<double>(n) * keep; },
 };
 
 }  // namespace kvlab

@@ -40,6 +40,7 @@ ScorerInfo describe() {
       "arXiv:2406.11430";
   info.summary = "evicts entries whose keys are long";
   info.formula = "score_j = -||k_j||";
+  info.no_comparison = "the norms of their keys have scales of their own";
   info.create = [](const ScorerContext& context) { return std::make_unique<Knorm>(context); };
   return info;
 }
