@@ -21,18 +21,32 @@ bool any_wants_entries(const Method& method, size_t first = 0) {
 }
 
 // Actions as wrappers see them.
-std::vector<ActingHead> views_of(const Method& method, int layer, int first_head, int64_t n,
+std::vector<ActingHead> views_of(const Method& method, DType type, int layer, int first_head, int64_t n,
                                  std::span<HeadAction> actions) {
   std::vector<ActingHead> views;
   for (size_t h = 0; h < actions.size(); ++h) {
     HeadAction& action = actions[h];
     const int head = first_head + static_cast<int>(h);
-    const Policy policy = method.policy_of(layer, head);
+    const Policy policy = method.policy_of(layer, head, type);
     views.push_back({head, policy.sinks, n - policy.window_at(n), action.positions, action.scores,
                      action.limit, action.exact_limit, action.k.size() ? action.k.data() : nullptr,
-                     action.v.size() ? action.v.data() : nullptr, action.stays, action.changed});
+                     action.v.size() ? action.v.data() : nullptr, action.given, action.stays,
+                     action.changed});
   }
   return views;
+}
+
+int64_t scored_apart(const Method& method) {
+  for (const auto& wrapper : method.wrappers) {
+    if (wrapper->scored_apart() > 0) return wrapper->scored_apart();
+  }
+  return 0;
+}
+
+// Those that change entries may ask what the scorer said of them.
+void keep_given(const Method& method, std::span<HeadAction> actions) {
+  if (!method.revises()) return;
+  for (HeadAction& action : actions) action.given = action.scores;
 }
 
 void set_limit(int64_t limit, HeadAction& action) {
@@ -51,7 +65,7 @@ size_t model_wrapper(const Method& method) {
 
 void KvCache::collect(int layer, int head, int64_t n, bool with_entries, HeadAction& action) const {
   const HeadStore& store = stores_[index(layer, head)];
-  const Policy policy = acting().policy_of(layer, head);
+  const Policy policy = acting().policy_of(layer, head, options_.type);
   const auto count = static_cast<size_t>(store.size());
   const int d = method_->shape.head_dim;
   action.limit = policy.threshold() ? store.size() : policy.limit_at(n);
@@ -77,8 +91,50 @@ void KvCache::collect(int layer, int head, int64_t n, bool with_entries, HeadAct
   }
 }
 
+// Periodic and context scorers, which see keys, values and past queries; of each chunk of the tokens alone
+// where a wrapper wants it so.
+void KvCache::score_anew(int layer, int first_head, int64_t n, std::span<HeadAction> actions) const {
+  const Method& method = acting();
+  const int64_t chunk = scored_apart(method), step = chunk > 0 ? chunk : std::max<int64_t>(1, n);
+  const int d = method_->shape.head_dim;
+  for (int64_t first = 0; first < n; first += step) {
+    std::vector<PeriodicView> views;
+    std::vector<float*> out;
+    for (size_t h = 0; h < actions.size(); ++h) {
+      HeadAction& action = actions[h];
+      const auto at = [&](int64_t position) {
+        return std::lower_bound(action.positions.begin(), action.positions.end(), position) -
+               action.positions.begin();
+      };
+      const auto begin = at(first), end = at(first + step);
+      if (begin == end) continue;
+      const int head = first_head + static_cast<int>(h);
+      const Policy policy = method.policy_of(layer, head, options_.type);
+      PeriodicView view;
+      view.layer = layer;
+      view.n = n;
+      view.sinks = policy.sinks;
+      view.positions = std::span<const int32_t>(action.positions)
+                           .subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      view.k = action.k.data() + begin * d;
+      view.v = action.v.data() + begin * d;
+      view.queries = stages_.back().memories[index(layer, head)].get();
+      view.head = head;
+      view.window_begin = n - policy.window_at(n);
+      view.exact_limit = action.exact_limit;
+      views.push_back(view);
+      out.push_back(action.scores.data() + begin);
+    }
+    if (method.context_scorer()) {
+      if (!views.empty()) method.context_scorer()->score(views, out);
+      continue;
+    }
+    for (size_t h = 0; h < views.size(); ++h) method.periodic()->score(views[h], out[h]);
+  }
+}
+
 // Scores of heads that act together, [first_head, first_head + actions.size()).
-void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> actions) const {
+void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> actions) {
   const Method& method = acting();
   if (given_) {
     for (size_t h = 0; h < actions.size(); ++h) {
@@ -88,19 +144,7 @@ void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> 
     }
     return;
   }
-  if (method.wants_queries()) {
-    std::vector<PeriodicView> views;
-    std::vector<float*> out;
-    for (size_t h = 0; h < actions.size(); ++h) {
-      const auto& memory = stages_.back().memories[index(layer, first_head + static_cast<int>(h))];
-      views.push_back({layer, n, method.spec.policy.sinks, actions[h].positions, actions[h].k.data(),
-                       actions[h].v.data(), memory.get()});
-      out.push_back(actions[h].scores.data());
-    }
-    if (method.context_scorer()) return method.context_scorer()->score(views, out);
-    for (size_t h = 0; h < views.size(); ++h) method.periodic()->score(views[h], out[h]);
-    return;
-  }
+  if (method.wants_queries()) return score_anew(layer, first_head, n, actions);
   // What fixed and weights scorers carry lies in the store, by slot.
   const size_t stage = stages_.size() - 1;
   const bool joint = method.weights() && method.weights()->joint_heads();
@@ -110,8 +154,7 @@ void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> 
       continue;
     }
     const int head = first_head + static_cast<int>(h);
-    // Reading does not change what is shared with a fork.
-    auto& store = const_cast<HeadStore&>(stores_[index(layer, head)]);
+    HeadStore& store = entries(layer, head);
     const float* state = store.state_row(first_state(stage, head));
     std::vector<float> by_slot(static_cast<size_t>(store.size()));
     if (method.weights()) {
@@ -128,8 +171,8 @@ void KvCache::adjust(int layer, int first_head, int64_t n, size_t first, size_t 
                      std::span<HeadAction> actions) {
   for (size_t w = first; w < last; ++w) {
     const Wrapper& wrapper = *acting().wrappers[w];
-    std::vector<ActingHead> views = views_of(acting(), layer, first_head, n, actions);
-    ActingHeads unit{&method_->shape, layer, n, views, {}};
+    std::vector<ActingHead> views = views_of(acting(), options_.type, layer, first_head, n, actions);
+    ActingHeads unit{&method_->shape, layer, n, views, options_.document, {}};
     if (wrapper.wants_output()) unit.output = options_.output->layer(layer);
     wrapper.adjust(unit);
     for (size_t h = 0; h < actions.size(); ++h) set_limit(views[h].limit, actions[h]);
@@ -139,8 +182,8 @@ void KvCache::adjust(int layer, int first_head, int64_t n, size_t first, size_t 
 void KvCache::revise(int layer, int first_head, int64_t n, std::span<HeadAction> actions) {
   for (const auto& wrapper : acting().wrappers) {
     if (!wrapper->revises()) continue;
-    std::vector<ActingHead> views = views_of(acting(), layer, first_head, n, actions);
-    ActingHeads unit{&method_->shape, layer, n, views, {}};
+    std::vector<ActingHead> views = views_of(acting(), options_.type, layer, first_head, n, actions);
+    ActingHeads unit{&method_->shape, layer, n, views, options_.document, {}};
     wrapper->revise(unit);
   }
   const int d = method_->shape.head_dim;
@@ -157,8 +200,9 @@ void KvCache::choose(int layer, int first_head, int64_t n, std::span<HeadAction>
                      std::vector<int32_t>& gone) {
   for (size_t h = 0; h < actions.size(); ++h) {
     const int head = first_head + static_cast<int>(h);
-    changes_[index(layer, head)].counts += act_once(acting().policy_of(layer, head), n, actions[h].limit,
-                                                    actions[h].positions, actions[h].scores, gone);
+    changes_[index(layer, head)].counts +=
+        act_once(acting().policy_of(layer, head, options_.type), n, actions[h].limit, actions[h].positions,
+                 actions[h].scores, gone);
     for (const int32_t i : gone) actions[h].stays[i] = 0;
   }
   if (acting().revises()) revise(layer, first_head, n, actions);
@@ -179,7 +223,7 @@ void KvCache::act_together(int layer, int first_head, int heads, int64_t n, Atte
     int64_t live = 0, allowed = 0;
     for (int head = first_head; head < first_head + heads; ++head) {
       live += entries(layer, head).size();
-      allowed += method.policy_of(layer, head).limit_at(n);
+      allowed += method.policy_of(layer, head, options_.type).limit_at(n);
     }
     if (live <= allowed) return;
   }
@@ -188,6 +232,7 @@ void KvCache::act_together(int layer, int first_head, int heads, int64_t n, Atte
   const bool with_entries = method.wants_queries() || any_wants_entries(method);
   for (int h = 0; h < heads; ++h) collect(layer, first_head + h, n, with_entries, actions[h]);
   score(layer, first_head, n, actions);
+  keep_given(method, actions);
   adjust(layer, first_head, n, 0, method.wrappers.size(), actions);
   choose(layer, first_head, n, actions, scratch.gone);
 }
@@ -205,6 +250,7 @@ void KvCache::act_on_model(int64_t n) {
     for (int h = 0; h < heads; ++h)
       collect(layer, h, n, method.wants_queries() || any_wants_entries(method), actions[h]);
     score(layer, 0, n, actions);
+    keep_given(method, actions);
     adjust(layer, 0, n, 0, split, actions);
     for (HeadAction& action : actions) {
       action.k = {};
@@ -213,15 +259,15 @@ void KvCache::act_on_model(int64_t n) {
   });
   std::vector<ActingHead> views;
   for (int layer = 0; layer < layers; ++layer) {
-    const std::vector<ActingHead> own = views_of(method, layer, 0, n, of_layer(layer));
+    const std::vector<ActingHead> own = views_of(method, options_.type, layer, 0, n, of_layer(layer));
     views.insert(views.end(), own.begin(), own.end());
   }
-  ActingHeads unit{&method_->shape, -1, n, views, {}};
+  ActingHeads unit{&method_->shape, -1, n, views, options_.document, {}};
   method.wrappers[split]->adjust(unit);
   for (size_t i = 0; i < all.size(); ++i) set_limit(views[i].limit, all[i]);
   parallel_tasks(layers, [&](int layer, int) {
     const std::span<HeadAction> actions = of_layer(layer);
-    if (any_wants_entries(method, split + 1)) {
+    if (any_wants_entries(method, split + 1) || method.revises()) {
       for (int h = 0; h < heads; ++h) {
         HeadAction again;
         collect(layer, h, n, true, again);

@@ -29,17 +29,21 @@ void KvCache::score_in_order(int layer, int head, int64_t n, AttendScratch& scra
   }
   PeriodicView view;
   view.layer = layer;
+  view.head = head;
   view.n = n;
   view.sinks = acting().spec.policy.sinks;
   view.positions = scratch.positions;
   view.k = scratch.k.data();
   view.v = scratch.v.data();
   view.queries = stages_.back().memories[index(layer, head)].get();
+  const Policy policy = acting().policy_of(layer, head, options_.type);
+  view.window_begin = n - policy.window_at(n);
+  view.exact_limit = policy.threshold() ? static_cast<double>(count) : policy.exact_limit_at(n);
   acting().periodic()->score(view, scratch.scores.data());
 }
 
 void KvCache::act_on_head(int layer, int head, int64_t n, AttendScratch& scratch) {
-  const Policy policy = acting().policy_of(layer, head);
+  const Policy policy = acting().policy_of(layer, head, options_.type);
   if (policy.neutral() || (!policy.threshold() && entries(layer, head).size() <= policy.limit_at(n))) return;
   score_in_order(layer, head, n, scratch);
   changes_[index(layer, head)].counts += act_once(policy, n, scratch.positions, scratch.scores, scratch.gone);

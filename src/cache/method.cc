@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "cache/own_budgets.h"
 
 namespace kvlab {
 
@@ -64,6 +65,12 @@ void check_wrappers_fit(const Method& method) {
 // Sums of heads and layers that differ cannot follow on one numbering.
 void check_renumbering(const Method& method) {
   if (!method.renumbers()) return;
+  if (!method.shape.windows.empty()) {
+    throw UserError(
+        method.spec.display +
+        ": this model has layers with sliding windows, which see by distance, and renumbered tokens "
+        "have other distances; take a recipe without new positions");
+  }
   const Policy& policy = method.spec.policy;
   const bool spread = policy.spread || policy.table;
   for (const WrapperSpec& wrapper : method.spec.wrappers) {
@@ -95,8 +102,10 @@ void check_phases(const Method& method) {
 
 }  // namespace
 
-Policy Method::policy_of(int layer, int head) const {
+Policy Method::policy_of(int layer, int head, DType type) const {
   Policy policy = spec.policy.of_head(layer, head);
+  policy.token_bytes =
+      int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim * static_cast<int64_t>(element_size(type));
   if (shape.window(layer) > 0) policy.reach = shape.window(layer);
   return policy;
 }
@@ -162,19 +171,18 @@ int Method::carried_floats(int head) const {
   return weights()->state_width();
 }
 
-std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape, DType type) {
+std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape) {
   auto method = std::make_shared<Method>();
   method->spec = spec;
   method->shape = shape;
-  if (spec.codec) type = spec.codec->type;
   if (spec.scorer) {
     method->scorer =
         spec.scorer->create({shape, spec.values, spec.seed, spec.model_path, spec.policy.threshold()});
     Policy& policy = method->spec.policy;
     policy.layers = shape.layers;
-    policy.token_bytes = int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim *
-                         static_cast<int64_t>(element_size(type));
     policy.queries = method->scorer->recent_queries();
+    if (const auto* own = dynamic_cast<const OwnBudgets*>(method->scorer.get()))
+      policy.table = std::make_shared<const HeadBudgets>(own->head_budgets());
     for (const WrapperSpec& wrapper : spec.wrappers) {
       method->wrappers.push_back(wrapper.info->create(wrapper.values));
       if (method->wrappers.back()->spreads()) policy.spread = method->wrappers.back();
@@ -184,7 +192,7 @@ std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelSha
     check_renumbering(*method);
   }
   if (spec.context) {
-    method->context = make_method(*spec.context, shape, type);
+    method->context = make_method(*spec.context, shape);
     check_phases(*method);
   }
   return method;

@@ -58,6 +58,11 @@ bool is_no_compression(const std::string& name) {
                   (near.empty() ? "" : "; did you mean '" + near + "'?"));
 }
 
+// Of the shared parameters, what a scorer takes that decides itself how much goes.
+bool taken_without_budget(const ScorerInfo& scorer, const std::string& key) {
+  return key == "seed" || key == "model" || (key == "at" && scorer.kind != ScorerKind::kPlanned);
+}
+
 [[noreturn]] void refuse_budget(const ScorerInfo& scorer, const std::string& key) {
   throw UserError(scorer.name + " takes no " + key + ": " + scorer.no_budget + "; leave it out");
 }
@@ -66,7 +71,7 @@ void set_budget(MethodSpec& spec, const BudgetInfo* budget, double value) {
   if (spec.policy.budget) {
     throw UserError(spec.scorer->name + ": two budgets, '" + spec.policy.budget->name + "' and '" +
                     budget->name +
-                    "'; give exactly one of threshold, keep, size, bytes, free_density, budget");
+                    "'; give exactly one of threshold, keep, size, bytes, free_density, budget, layers");
   }
   spec.policy.budget = budget;
   spec.policy.value = value;
@@ -78,8 +83,10 @@ const BudgetInfo* budget_named(const std::string& name) {
   return budget;
 }
 
-void read_table(MethodSpec& spec, const BudgetInfo& from, const std::string& path) {
-  const auto table = std::make_shared<const HeadBudgets>(from.read(path));
+void read_table(MethodSpec& spec, const BudgetInfo& from, const std::string& text) {
+  HeadBudgets read = from.read(text);
+  read.parameter = from.name;
+  const auto table = std::make_shared<const HeadBudgets>(std::move(read));
   const double sum = std::accumulate(table->values.begin(), table->values.end(), 0.0);
   set_budget(spec, budget_named(table->budget), sum / static_cast<double>(table->values.size()));
   spec.policy.table = table;
@@ -112,7 +119,8 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part, Phase phase) {
     }
     const Field* shared = find_field(shared_recipe_fields(), key);
     if (!shared) unknown_parameter(spec, key);
-    if (!spec.scorer->no_budget.empty() && key != "seed" && key != "model") refuse_budget(*spec.scorer, key);
+    if (!spec.scorer->no_budget.empty() && !taken_without_budget(*spec.scorer, key))
+      refuse_budget(*spec.scorer, key);
     const Value value = shared->parse(text, part.name);
     if (key == "sinks") written.sinks = std::get<int64_t>(value);
     if (key == "window") written.window = std::get<int64_t>(value);
@@ -152,13 +160,31 @@ Written read_arguments(MethodSpec& spec, const RecipePart& part, Phase phase) {
   return written;
 }
 
+// Of a scorer that takes no budget.
+void own_budget(MethodSpec& spec) {
+  switch (spec.scorer->kind) {
+    case ScorerKind::kPlanned:
+      spec.policy.by_plan = true;
+      return;
+    case ScorerKind::kContext:
+      return set_budget(spec, budget_named("threshold"), 0);
+    default:  // its OwnBudgets follow when the model is known
+      return set_budget(spec, budget_named("free_density"), 0);
+  }
+}
+
+void own_protection(MethodSpec& spec) {
+  const auto own = [&](const char* name) {
+    return find_field(spec.scorer->fields, name) ? spec.values.integer(name) : 0;
+  };
+  spec.policy.sinks = own("sinks");
+  spec.policy.window = own("window");
+}
+
 void default_budget(MethodSpec& spec, const Written& written, const RecipeDefaults& defaults) {
   if (spec.policy.budget) return;
   const ScorerInfo& scorer = *spec.scorer;
-  if (!scorer.no_budget.empty()) {
-    spec.policy.by_plan = true;
-    return;
-  }
+  if (!scorer.no_budget.empty()) return own_budget(spec);
   if (scorer.size_from_protection && (written.sinks || written.window)) {
     const int64_t sinks = written.sinks.value_or(defaults.sinks.value_or(scorer.sinks));
     const int64_t window = written.window.value_or(defaults.window.value_or(128));
@@ -184,6 +210,7 @@ void default_protection(MethodSpec& spec, const Written& written, const RecipeDe
   Policy& policy = spec.policy;
   policy.rule = scorer.window;
   if (policy.by_plan) return;
+  if (!scorer.no_budget.empty()) return own_protection(spec);
   // Scoring everything anew after each token is slow, and periodic methods were made to act now and then.
   const int64_t usual_every = scorer.kind == ScorerKind::kPeriodic ? 128 : 1;
   policy.every = written.every.value_or(defaults.every.value_or(usual_every));
@@ -211,7 +238,7 @@ void check_size(const MethodSpec& spec, const Policy& policy, const std::string&
 
 void check_budget(const MethodSpec& spec) {
   const Policy& policy = spec.policy;
-  if (policy.by_plan) return;
+  if (!spec.scorer->no_budget.empty()) return;
   if (policy.threshold() && !spec.scorer->no_threshold.empty()) {
     throw UserError(spec.scorer->name + " takes no threshold: " + spec.scorer->no_threshold +
                     "; give keep, size, bytes or free_density");
@@ -230,7 +257,7 @@ void check_budget(const MethodSpec& spec) {
 template <typename Add>
 void add_policy(const Policy& policy, const Add& add) {
   if (policy.table) {
-    add("budget", policy.table->source);
+    add(policy.table->parameter, policy.table->written);
   } else if (policy.budget->field.type == Field::Type::kInt) {
     add(policy.budget->name, static_cast<int64_t>(policy.value));
   } else {
@@ -262,7 +289,10 @@ RecipePart canonical_part(const MethodSpec& spec) {
     };
   };
   const auto add = add_to(part);
-  if (!spec.policy.by_plan) add_policy(spec.policy, add_to(shared));
+  if (spec.scorer->no_budget.empty())
+    add_policy(spec.policy, add_to(shared));
+  else if (spec.policy.at_context && spec.scorer->kind != ScorerKind::kContext)
+    add("at", std::string("context"));
   for (const Field& field : spec.scorer->fields) {
     if (spec.values.given(field.name)) add(field.name, spec.values.all().at(field.name));
   }
@@ -388,7 +418,7 @@ MethodSpec resolve_phase(Recipe recipe, const RecipeDefaults& defaults, Phase ph
   for (size_t p = 1; p < recipe.parts.size(); ++p) add_codec(spec, recipe.parts[p]);
   default_budget(spec, written, defaults);
   default_protection(spec, written, defaults);
-  if (spec.scorer->learned && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
+  if (spec.scorer->name == "kvzap" && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
   check_budget(spec);
   check_wrappers(spec);
   spec.recipe = canonical(spec);

@@ -109,6 +109,10 @@ struct PeriodicView {
   const float* k = nullptr;            // [live][head_dim], rotated
   const float* v = nullptr;            // [live][head_dim]
   const QueryMemory* queries = nullptr;
+  int head = 0;              // KV head within the layer
+  int64_t window_begin = 0;  // positions from here on are protected
+  // Entries that the budget lets stay, before the number is cut to whole ones; under a threshold all.
+  double exact_limit = 0;
 };
 
 class PeriodicScorer : public Scorer {
@@ -161,7 +165,11 @@ struct ScorerInfo {
   // A wrapper that stands around the scorer although no recipe writes it, as a recipe part without of=:
   // "whole_model". Null: none.
   std::function<std::string(const Values&)> implied;
-  std::string no_budget;    // why budgets and protection are refused; "" when they are taken
+  // Why budgets and shared protection are refused; "" when they are taken. What goes then follows from the
+  // kind: a planned scorer says it, of a context scorer's entries those below 0 go, and a fixed scorer has
+  // OwnBudgets. Fields of its own named `sinks` and `window` protect.
+  std::string no_budget;
+  bool attention = false;   // scores are sums or means of attention weights: not negative
   bool seeded = false;      // draws random numbers: reported over several seeds
   bool learned = false;     // needs model=
   bool non_causal = false;  // knows the future: a bound to measure methods by, not a method

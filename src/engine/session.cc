@@ -30,6 +30,22 @@ class CacheAttention : public AttentionProvider {
   KvCache& cache_;
 };
 
+// The output projections of the session's own model.
+class ModelProjections : public OutputProjections {
+ public:
+  explicit ModelProjections(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+  std::span<const float> layer(int layer) const override { return model_->kept_output_projection(layer); }
+
+ private:
+  std::shared_ptr<const Model> model_;
+};
+
+CacheOptions with_projections(CacheOptions options, const std::shared_ptr<const Model>& model,
+                              const Method& method) {
+  if (method.wants_output() && !options.output) options.output = std::make_shared<ModelProjections>(model);
+  return options;
+}
+
 // How many pieces each segment is cut into.
 std::vector<int> piece_counts(std::span<const Segment> segments) {
   std::vector<int> counts(segments.size());
@@ -54,7 +70,7 @@ int64_t dense_cache_bytes(const ModelShape& shape, int64_t tokens, DType type) {
 
 Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method,
                  CacheOptions options)
-    : model_(std::move(model)), cache_(std::move(method), std::move(options)) {}
+    : model_(std::move(model)), cache_(method, with_projections(std::move(options), model_, *method)) {}
 
 Session Session::fork() const {
   return Session(model_, cache_.fork());
@@ -72,9 +88,9 @@ std::vector<std::vector<std::vector<int32_t>>> Session::live_positions() const {
   return live;
 }
 
-HiddenStates Session::extend(std::span<const int32_t> tokens) {
+HiddenStates Session::extend(std::span<const int32_t> tokens, size_t max_block) {
   Session* const self = this;
-  return std::move(extend_together({&self, 1}, {&tokens, 1})[0]);
+  return std::move(extend_together({&self, 1}, {&tokens, 1}, max_block)[0]);
 }
 
 void Session::run_together(std::span<const Share> shares) {
@@ -97,7 +113,8 @@ void Session::run_together(std::span<const Share> shares) {
 }
 
 std::vector<HiddenStates> Session::extend_together(std::span<Session* const> sessions,
-                                                   std::span<const std::span<const int32_t>> tokens) {
+                                                   std::span<const std::span<const int32_t>> tokens,
+                                                   size_t max_block) {
   KVLAB_CHECK(sessions.size() == tokens.size() && !sessions.empty());
   std::vector<HiddenStates> states(sessions.size());
   for (size_t s = 0; s < sessions.size(); ++s) {
@@ -111,13 +128,13 @@ std::vector<HiddenStates> Session::extend_together(std::span<Session* const> ses
   while (true) {
     std::vector<Share> shares;
     std::vector<size_t> who;
-    for (size_t s = 0; s < sessions.size() && who.size() < kMaxBlock; ++s) {
+    for (size_t s = 0; s < sessions.size() && who.size() < max_block; ++s) {
       if (done[s] < tokens[s].size()) who.push_back(s);
     }
     if (who.empty()) return states;
     size_t left = 0;
     for (const size_t s : who) left += tokens[s].size() - done[s];
-    const size_t most = left <= kMaxBlock ? left : std::max<size_t>(1, kMaxBlock / who.size());
+    const size_t most = left <= max_block ? left : std::max<size_t>(1, max_block / who.size());
     for (const size_t s : who) {
       const size_t count = std::min(most, tokens[s].size() - done[s]);
       shares.push_back({sessions[s], tokens[s].subspan(done[s], count),

@@ -58,7 +58,7 @@ std::string match_note(const MatchRecord& match) {
 std::string skip_reason(const MethodSpec& spec, const CompareOptions& options, const RowFacts& facts) {
   if (!facts.skip.empty()) return facts.skip;
   if (spec.lacks_model())
-    return "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
+    return "needs a scorer trained for this model: model=FOLDER (kvzap also: --kvzap_scorer_model FOLDER)";
   if (spec.needs_context() && options.run.protocol.kind == Protocol::Kind::kStream) {
     return "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
   }

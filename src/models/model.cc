@@ -86,6 +86,13 @@ void Model::check_tokens(std::span<const Segment> segments) const {
   }
 }
 
+std::span<const float> Model::kept_output_projection(int layer) const {
+  KVLAB_CHECK(layer >= 0 && layer < config_.layers);
+  KeptProjection& kept = projections_[static_cast<size_t>(layer)];
+  std::call_once(kept.made, [&] { kept.values = output_projection(layer); });
+  return kept.values;
+}
+
 int64_t weight_bytes(const ModelFiles& files, DType type) {
   const ModelConfig& config = files.config;
   const DecoderTensors tensors =

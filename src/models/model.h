@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -107,12 +108,29 @@ class Model {
   virtual void forward(std::span<const Segment> segments) const = 0;
   // Bytes of weights that a step of so few rows (decoding) reads, the output head included.
   virtual size_t step_bytes(int rows) const = 0;
+  // W_O of a layer, its bias left out, as the model multiplies with it: [query_heads * head_dim][hidden]. Row
+  // h * head_dim + i is what element i of query head h's output adds to the residual (before the norm that
+  // some architectures put behind it). Made anew by each call, by all threads.
+  virtual std::vector<float> output_projection(int layer) const = 0;
+  // The same, made when it is first asked for and kept as long as the model. May be called by several
+  // threads.
+  std::span<const float> kept_output_projection(int layer) const;
 
  protected:
-  Model(ModelConfig config, DType type) : config_(std::move(config)), type_(type) {}
+  Model(ModelConfig config, DType type)
+      : config_(std::move(config)),
+        type_(type),
+        projections_(std::make_unique<KeptProjection[]>(static_cast<size_t>(config_.layers))) {}
   ModelConfig config_;
   DType type_;
   std::unique_ptr<OutputHead> head_;
+
+ private:
+  struct KeptProjection {
+    std::once_flag made;
+    std::vector<float> values;
+  };
+  std::unique_ptr<KeptProjection[]> projections_;  // [layers]
 };
 
 // Bytes of the weights once loaded, but for what layouts pad. The embedding is not among them: its rows are

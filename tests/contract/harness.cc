@@ -49,14 +49,32 @@ std::string budget_file(bool by_head) {
   return path.string();
 }
 
+// Keys and values of a token in the tiny model's whole cache.
+double token_bytes() {
+  const ModelShape shape = tiny_shape();
+  return 2.0 * 4 * shape.layers * shape.kv_heads * shape.head_dim;
+}
+
+std::vector<std::string> joined(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 // The budgets' values under test: most of what is outside the window goes, but not all.
 std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
   if (budget.threshold) return fmt::format("{}={}", budget.name, median_score(scorer));
   // Scorers by weights may decide for all heads of a layer together, and then take no budgets by head.
+  if (budget.name == "layers") return "layers=\"0.2,0.45,0.3\"";
   if (budget.read)
     return fmt::format("{}=\"{}\"", budget.name, budget_file(scorer.kind != ScorerKind::kWeights));
+  if (budget.name == "bytes") return fmt::format("bytes={}", 0.3 * token_bytes());
   return budget.field.type == Field::Type::kInt ? fmt::format("{}=24", budget.name)
                                                 : fmt::format("{}=0.3", budget.name);
+}
+
+// A fixed scorer with budgets of its own: half of the heads keep everything.
+std::string own_budget_recipe() {
+  return fmt::format("duo_attention(sinks=2,window=16,model=\"{}\")", head_scores_folder());
 }
 
 }  // namespace
@@ -116,17 +134,51 @@ std::string kvzap_folder(int hidden) {
   return path.string();
 }
 
+std::string qfilter_folder() {
+  const std::filesystem::path path = folder().path() / "qfilter";
+  if (std::filesystem::exists(path)) return path.string();
+  std::filesystem::create_directories(path);
+  const ModelShape shape = tiny_shape();
+  NamedTensor filters{"q_filters", {shape.layers, shape.kv_heads, shape.head_dim}, {}};
+  std::mt19937 random(29);
+  for (int i = 0; i < shape.layers * shape.kv_heads * shape.head_dim; ++i)
+    filters.values.push_back(static_cast<float>(random()) * 0x1p-32f - 0.5f);
+  write_safetensors((path / "model.safetensors").string(), {filters});
+  return path.string();
+}
+
+std::string head_scores_folder() {
+  const std::filesystem::path path = folder().path() / "head_scores";
+  if (std::filesystem::exists(path)) return path.string();
+  std::filesystem::create_directories(path);
+  const ModelShape shape = tiny_shape();
+  NamedTensor scores{"head_scores", {shape.layers, shape.kv_heads}, {}};
+  std::mt19937 random(31);
+  for (int i = 0; i < shape.layers * shape.kv_heads; ++i)
+    scores.values.push_back(static_cast<float>(random()) * 0x1p-32f);
+  write_safetensors((path / "model.safetensors").string(), {scores});
+  return path.string();
+}
+
 std::vector<const ScorerInfo*> online_scorers() {
   std::vector<const ScorerInfo*> scorers;
   for (const ScorerInfo* scorer : registry_scorers()) {
-    if (scorer->kind != ScorerKind::kPlanned) scorers.push_back(scorer);
+    if (scorer->kind != ScorerKind::kPlanned && scorer->no_budget.empty()) scorers.push_back(scorer);
   }
+  return scorers;
+}
+
+std::vector<const ScorerInfo*> streaming_scorers() {
+  std::vector<const ScorerInfo*> scorers = online_scorers();
+  std::erase_if(scorers, [](const ScorerInfo* scorer) { return scorer->kind == ScorerKind::kContext; });
   return scorers;
 }
 
 std::string needed_arguments(const ScorerInfo& scorer) {
   if (scorer.name == "external") return ",scores=\"" + scores_file() + "\"";
   if (!scorer.learned) return "";
+  if (scorer.name == "qfilter") return ",model=\"" + qfilter_folder() + "\"";
+  if (scorer.name == "duo_attention") return ",model=\"" + head_scores_folder() + "\"";
   if (scorer.name == "kvzap") return ",model=\"" + kvzap_folder(0) + "\"";
   throw std::logic_error("say in needed_arguments() how to write random weights for the scorer " +
                          scorer.name);
@@ -151,7 +203,7 @@ double median_score(const ScorerInfo& scorer) {
 
 std::vector<std::string> streaming_recipes(int64_t window) {
   std::vector<std::string> recipes;
-  for (const ScorerInfo* scorer : online_scorers()) {
+  for (const ScorerInfo* scorer : streaming_scorers()) {
     for (const BudgetInfo* budget : registry_budgets()) {
       if (budget->threshold && !scorer->no_threshold.empty()) continue;
       for (const int every : {1, 7}) {
@@ -162,6 +214,7 @@ std::vector<std::string> streaming_recipes(int64_t window) {
     }
   }
   recipes.push_back(fmt::format("kvzap(keep=0.3,window={},model=\"{}\")", window, kvzap_folder(24)));
+  recipes.push_back(own_budget_recipe());
   return recipes;
 }
 
@@ -181,10 +234,14 @@ std::vector<std::string> two_phase_recipes() {
   for (const ScorerInfo* scorer : online_scorers()) {
     const std::string needed = needed_arguments(*scorer);
     add(fmt::format("{}(keep=0.5{})", scorer->name, needed), "h2o(size=24,window=8)");
+    if (scorer->kind == ScorerKind::kContext) continue;
     add("streaming_llm(keep=0.5)", fmt::format("{}(keep=0.3,window=8,every=7{})", scorer->name, needed));
     add("none", fmt::format("{}(keep=0.3,window=8,every=3{})", scorer->name, needed));
   }
   add("h2o(keep=0.5)", "knorm(size=24,window=8)");
+  add("simlayerkv(lazy=0,recent=32)", "snapkv(keep=0.3,window=8,every=7)");
+  add("none", own_budget_recipe());
+  add(own_budget_recipe(), "h2o(size=24,window=8)");
   add("h2o(free_density=0.4)", "snapkv(keep=0.3,window=8,every=5)");
   add("tova(keep=0.4)", "tova(size=24)");
   add("tova(keep=0.4)", "expected_attention(keep=0.3,window=8,every=6)");
@@ -192,6 +249,22 @@ std::vector<std::string> two_phase_recipes() {
   add("expected_attention(keep=0.5)", "snapkv(size=24,window=8,every=7)");
   add("expected_attention(keep=0.5)", "random(keep=0.3)");
   return recipes;
+}
+
+std::vector<std::string> all_streaming_recipes(int64_t window) {
+  return joined(streaming_recipes(window), wrapped_streaming_recipes(window));
+}
+
+std::vector<std::string> all_context_recipes(double keep) {
+  return joined(context_recipes(keep), wrapped_context_recipes(keep));
+}
+
+std::vector<std::string> all_two_phase_recipes() {
+  return joined(two_phase_recipes(), wrapped_two_phase_recipes());
+}
+
+bool is_told_by_lives(const Method& method) {
+  return !method.revises() && !method.renumbers();
 }
 
 std::shared_ptr<const Method> method_of(const std::string& recipe) {

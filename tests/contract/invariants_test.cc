@@ -13,8 +13,10 @@
 namespace kvlab {
 namespace {
 
+using testing::all_context_recipes;
+using testing::all_streaming_recipes;
+using testing::all_two_phase_recipes;
 using testing::cache_options;
-using testing::context_recipes;
 using testing::largest_difference;
 using testing::method_of;
 using testing::needed_arguments;
@@ -23,10 +25,9 @@ using testing::Outcome;
 using testing::random_tokens;
 using testing::run;
 using testing::RunPlan;
-using testing::streaming_recipes;
+using testing::streaming_scorers;
 using testing::tiny_model;
 using testing::tiny_shape;
-using testing::two_phase_recipes;
 
 class ContractTest : public testing::OneThread {};
 
@@ -63,7 +64,7 @@ TEST_F(ContractTest, NeutralPhasesChangeNothing) {
   const Outcome dense = run(method_of("none"), tokens);
   RunPlan plan;
   plan.context = 100;
-  for (const ScorerInfo* scorer : online_scorers()) {
+  for (const ScorerInfo* scorer : streaming_scorers()) {
     const std::string neutral = fmt::format("{}(keep=1{})", scorer->name, needed_arguments(*scorer));
     for (const auto& [context, decode] :
          {std::pair<std::string, std::string>{neutral, "h2o(keep=1)"}, {"h2o(keep=1)", neutral}}) {
@@ -80,7 +81,7 @@ TEST_F(ContractTest, DestructiveSettingsDestroy) {
   const std::vector<int32_t> tokens = random_tokens(150, 22);
   Session dense(tiny_model(), method_of("none"), cache_options());
   const HiddenStates base = dense.extend(tokens);
-  for (const ScorerInfo* scorer : online_scorers()) {
+  for (const ScorerInfo* scorer : streaming_scorers()) {
     for (const std::string setting : {"keep=0.02", "size=1", "free_density=0"}) {
       const int window =
           setting == "free_density=0" ? 1 : 0;  // a head that keeps nothing would be something else
@@ -122,7 +123,7 @@ void expect_no_future(const std::string& recipe, const std::vector<int32_t>& tok
 
 TEST_F(ContractTest, TheFutureHasNoSay) {
   const std::vector<int32_t> tokens = random_tokens(140, 23);
-  for (const std::string& recipe : streaming_recipes()) {
+  for (const std::string& recipe : all_streaming_recipes()) {
     SCOPED_TRACE(recipe);
     expect_no_future(recipe, tokens, 65);
     expect_no_future(recipe, tokens, 120);
@@ -130,14 +131,14 @@ TEST_F(ContractTest, TheFutureHasNoSay) {
 }
 
 TEST_F(ContractTest, ShortDocumentsWork) {
-  std::vector<std::string> recipes = streaming_recipes();
-  for (const std::string& recipe : streaming_recipes(0)) recipes.push_back(recipe);
+  std::vector<std::string> recipes = all_streaming_recipes();
+  for (const std::string& recipe : all_streaming_recipes(0)) recipes.push_back(recipe);
   for (const ScorerInfo* scorer : online_scorers()) {
     recipes.push_back(fmt::format("{}(keep=0.5{})", scorer->name, needed_arguments(*scorer)));  // all by rule
     recipes.push_back(fmt::format("{}(size=1,sinks=0,window=0{})", scorer->name, needed_arguments(*scorer)));
   }
-  for (const std::string& recipe : context_recipes(0.5)) recipes.push_back(recipe);
-  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
+  for (const std::string& recipe : all_context_recipes(0.5)) recipes.push_back(recipe);
+  for (const std::string& recipe : all_two_phase_recipes()) recipes.push_back(recipe);
   for (const std::string& recipe : recipes) {
     for (const int count : {1, 2, 3}) {
       SCOPED_TRACE(fmt::format("{} on {} tokens", recipe, count));
