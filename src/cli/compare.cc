@@ -6,9 +6,11 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/shared_budgets.h"
 #include "cli/shared_compare_flags.h"
 #include "cli/shared_match.h"
 #include "cli/shared_plots.h"
+#include "cli/shared_row_facts.h"
 #include "evals/compare.h"
 #include "reports/heatmap.h"
 #include "reports/table.h"
@@ -20,35 +22,37 @@ namespace kvlab {
 
 namespace {
 
-std::vector<TokenDocument> read_tokens(const CompareFlags& f, const std::string& path,
-                                       const ModelFiles& files) {
+struct TokenData {
+  std::vector<TokenDocument> documents;
+  std::vector<int64_t> vocabularies;
+};
+
+TokenData read_tokens(const CompareFlags& f, const std::string& path, const ModelFiles& files) {
   TokenOptions options{parse_yes_no("--bos", f.data.bos), f.max_length, f.beyond_context};
   TokenReader reader = token_reader(open_text_data(path, f.data.options(f.max_samples)), files, options);
-  std::vector<TokenDocument> documents = reader.rest();
+  TokenData data{reader.rest(), vocabularies_of(files.config, reader.tokenizer().get())};
   if (f.protocol == "prefix") {
-    for (TokenDocument& document : documents) leave_out_context(document, f.context);
+    for (TokenDocument& document : data.documents) leave_out_context(document, f.context);
   }
-  return documents;
+  return data;
 }
 
 // A file about a document's tokens fits neither half of it.
-void refuse_halves(const std::vector<MethodSpec>& specs, bool halves) {
-  for (const MethodSpec& spec : specs) {
-    for (const MethodSpec* phase : spec.phases()) {
+void refuse_halves(const std::vector<ChosenMethod>& methods, bool halves) {
+  for (const ChosenMethod& method : methods) {
+    if (method.by_all) continue;  // nobody gave it a file
+    for (const MethodSpec* phase : method.spec.phases()) {
       if (!halves || !phase->scorer->by_document) continue;
-      throw UserError("--match cuts a single document in two, and " + spec.display +
+      throw UserError("--match cuts a single document in two, and " + method.spec.display +
                       " is about the whole of it; give two documents");
     }
   }
 }
 
 // What cannot run is said before any work.
-void check_runnable(const CompareFlags& f, const ModelFiles& files, const std::vector<MethodSpec>& specs,
+void check_runnable(const CompareFlags& f, const ModelFiles& files, std::vector<ChosenMethod>& chosen,
                     const std::vector<TokenDocument>& documents, const std::vector<TokenDocument>& slice) {
-  std::vector<std::shared_ptr<const Method>> methods;
-  for (const MethodSpec& spec : specs) {
-    if (spec.dense() || !spec.lacks_model()) methods.push_back(make_method(spec, shape_of(files.config)));
-  }
+  const auto methods = check_methods(chosen, shape_of(files.config));
   if (f.protocol == "prefix") {
     for (const TokenDocument& document : documents) {
       if (static_cast<int64_t>(document.tokens.size()) <= f.context) {
@@ -95,6 +99,8 @@ nlohmann::ordered_json config_json(const CompareFlags& f, const std::string& dat
   const std::optional<double> margin = parse_margin("--margin", f.margin);
   json["margin"] = margin ? nlohmann::ordered_json(*margin) : nullptr;
   json["match"] = f.match.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(f.match);
+  // What the values found were calibrated on.
+  json["matched_on"] = f.match.empty() ? nlohmann::ordered_json(nullptr) : kMatchedOnFile;
   json["recipes"] = nlohmann::ordered_json::array();
   for (const MethodSpec& spec : specs) json["recipes"].push_back(spec.recipe);
   return json;
@@ -133,20 +139,54 @@ void draw_pictures(const Comparison& comparison, const std::filesystem::path& fo
   }
 }
 
+// Finds equal budgets, which it puts into `methods`, and writes down on which text.
+std::vector<std::optional<MatchRecord>> match_budgets(const std::shared_ptr<const Model>& model,
+                                                      std::vector<ChosenMethod>& methods,
+                                                      const std::vector<TokenDocument>& slice,
+                                                      const MatchOptions& options, const TrainedOn& record,
+                                                      const std::filesystem::path& folder,
+                                                      Progress& progress) {
+  auto matches = match_methods(model, methods, slice, options, progress);
+  record.write((folder / kMatchedOnFile).string());
+  return matches;
+}
+
+// Everything that is shown of a finished comparison.
+void report(const CompareFlags& f, const Comparison& comparison, const std::vector<MethodSpec>& specs,
+            const ModelConfig& model, const TrainedOn& evaluated, std::FILE* words) {
+  const std::filesystem::path folder = f.output_dir;
+  const TableFormat format = parse_table_format(f.format);
+  const bool sweep = f.is_sweep(), plots = !f.no_heatmaps && !f.no_plots;
+  // A CSV file holds one table; that of a sweep has its figures.
+  if (!sweep || format != TableFormat::kCsv)
+    fmt::print("{}", render_table(comparison.result, {format, terminal_width(), f.sort == "nll", false}));
+  if (sweep) report_sweep(comparison.result, specs, format, folder, plots, words);
+  if (!f.no_heatmaps) {
+    draw_pictures(comparison, folder, model.name, words);
+    write_head_budgets(comparison.result, model.layers, evaluated, folder, words);
+  }
+  if (plots) draw_quality(comparison.result, folder, words);
+  fmt::print(words, "\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());
+}
+
 int run(const CompareFlags& f) {
   f.check();
-  std::vector<MethodSpec> specs = f.resolve_methods();
+  std::vector<ChosenMethod> methods = f.resolve_methods();
+  const std::optional<TrainedOn> matched_on = read_matched_on(f.matched_on);
   const std::string data = f.data.path_or_corpus();
   const ModelFiles files = f.model.open();
-  std::vector<TokenDocument> documents = read_tokens(f, data, files), slice;
+  TokenData text = read_tokens(f, data, files);
+  std::vector<TokenDocument> documents = std::move(text.documents), slice;
   const std::optional<double> match = parse_match(f.match);
   if (match) {
-    refuse_halves(specs, documents.size() == 1 && f.match_documents == 0);
+    refuse_halves(methods, documents.size() == 1 && f.match_documents == 0);
     CalibrationSplit split = split_for_calibration(std::move(documents), f.match_documents);
     documents = std::move(split.rest);
     slice = std::move(split.slice);
   }
-  check_runnable(f, files, specs, documents, slice);
+  check_runnable(f, files, methods, documents, slice);
+  Contamination contamination(ids_of(documents), text.vocabularies);
+  row_facts(methods, {}, nullptr, nullptr, contamination);  // damaged records are said before any work
   CompareOptions options;
   options.run.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream,
                           f.context};
@@ -164,7 +204,15 @@ int run(const CompareFlags& f) {
   const std::optional<double> margin = parse_margin("--margin", f.margin);
   const auto environment = environment_json();
   const auto model = f.model.load(files, *progress);
-  if (match) options.matches = match_methods(model, specs, slice, {*match, 0.01, options.run}, *progress);
+  std::vector<std::optional<MatchRecord>> matches;
+  const TrainedOn calibration = record_of(slice, text.vocabularies[0]);
+  if (match)
+    matches =
+        match_budgets(model, methods, slice, {*match, 0.01, options.run}, calibration, folder, *progress);
+  options.facts =
+      row_facts(methods, matches, &calibration, matched_on ? &*matched_on : nullptr, contamination);
+  std::vector<MethodSpec> specs;
+  for (const ChosenMethod& method : methods) specs.push_back(method.spec);
   const auto config = config_json(f, data, files, specs, documents);
   const auto save = [&](ComparisonResult result) {
     result.config = config;
@@ -195,19 +243,12 @@ int run(const CompareFlags& f) {
   }
   save(comparison.result);
 
-  const TableFormat format = parse_table_format(f.format);
-  std::FILE* words = format == TableFormat::kCsv ? stderr : stdout;  // standard output then is a CSV file
+  // Standard output is a CSV file under --format csv.
+  std::FILE* words = parse_table_format(f.format) == TableFormat::kCsv ? stderr : stdout;
   fmt::print(words, "{}: {} document{}, {} weights, {} cache, token set {}\n\n", files.config.name, finished,
              finished == 1 ? "" : "s", dtype_name(f.model.weight_type()), dtype_name(f.model.cache_type()),
              config["token_set"].get<std::string>());
-  const bool sweep = f.is_sweep(), plots = !f.no_heatmaps && !f.no_plots;
-  // A CSV file holds one table; that of a sweep has its figures.
-  if (!sweep || format != TableFormat::kCsv)
-    fmt::print("{}", render_table(comparison.result, {format, terminal_width(), f.sort == "nll", false}));
-  if (sweep) report_sweep(comparison.result, specs, format, folder, plots, words);
-  if (!f.no_heatmaps) draw_pictures(comparison, folder, files.config.name, words);
-  if (plots) draw_quality(comparison.result, folder, words);
-  fmt::print(words, "\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());
+  report(f, comparison, specs, files.config, record_of(documents, text.vocabularies[0]), words);
   return comparison.result.interrupted ? kExitInterrupted : 0;
 }
 

@@ -9,6 +9,7 @@
 #include "cli/common.h"
 #include "cli/shared_data_flags.h"
 #include "cli/shared_plots.h"
+#include "evals/contamination.h"
 #include "evals/perplexity.h"
 #include "reports/perplexity_table.h"
 #include "results/environment.h"
@@ -143,9 +144,9 @@ std::vector<SweepMethod> resolve_methods(const Flags& f) {
   return sweep_ratios(recipes, options);
 }
 
-// Sets what only the tokenizer knows of `options`.
+// Sets what only the tokenizer knows: of `options`, and the size of its vocabulary.
 std::vector<Window> read_windows(const Flags& f, const std::string& data, const ModelFiles& files,
-                                 WindowOptions& options) {
+                                 WindowOptions& options, std::vector<int64_t>& vocabularies) {
   const bool whole = joins_documents(options.protocol);
   // Each document gives a window or more.
   auto pieces = open_text_data(data, f.data.options(whole ? 0 : f.max_samples));
@@ -158,6 +159,7 @@ std::vector<Window> read_windows(const Flags& f, const std::string& data, const 
   const auto& tokenizer = reader.tokenizer();
   if (tokenizer && tokenizer->bos() >= 0 && bos.value_or(tokenizer->add_bos()))
     options.chunk_bos = tokenizer->bos();
+  vocabularies = vocabularies_of(files.config, tokenizer.get());
   std::vector<Window> windows = make_windows(tokens, options);
   for (const Window& window : windows) {
     const auto n = static_cast<int64_t>(window.tokens.tokens.size());
@@ -168,6 +170,17 @@ std::vector<Window> read_windows(const Flags& f, const std::string& data, const 
                     n, window.tokens.id, files.config.context, files.config.context));
   }
   return windows;
+}
+
+std::vector<TrainedOnThis> trained_on(const std::vector<SweepMethod>& methods,
+                                      const std::vector<Window>& windows,
+                                      const std::vector<int64_t>& vocabularies) {
+  std::vector<std::span<const int32_t>> texts;
+  for (const Window& window : windows) texts.emplace_back(window.tokens.tokens);
+  Contamination contamination(std::move(texts), vocabularies);
+  std::vector<TrainedOnThis> rows;
+  for (const SweepMethod& method : methods) rows.push_back(contamination.of(method.spec));
+  return rows;
 }
 
 std::string set_hash(const std::vector<Window>& windows) {
@@ -237,16 +250,18 @@ int run(const Flags& f) {
   WindowOptions window = window_options(f);
   const std::string data = f.data.path_or_corpus();
   const ModelFiles files = f.model.open();
-  const std::vector<Window> windows = read_windows(f, data, files, window);
+  std::vector<int64_t> vocabularies;
+  const std::vector<Window> windows = read_windows(f, data, files, window, vocabularies);
   for (const SweepMethod& method : methods) {  // what cannot run is said before any work
     if (!method.spec.dense() && !method.spec.lacks_model()) make_method(method.spec, shape_of(files.config));
   }
+  PerplexityOptions options;
+  options.trained_on_this = trained_on(methods, windows, vocabularies);
   const DType weight_type = f.model.weight_type(), cache_type = f.model.cache_type();
   prepare_folder(f.output_dir);
   const auto progress = terminal_progress(f.quiet);
   const auto model = f.model.load(files, *progress);
 
-  PerplexityOptions options;
   options.run.protocol = session_protocol(window);
   options.run.kv_type = cache_type;
   options.run.common_window = f.window.value_or(128);

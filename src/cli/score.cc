@@ -1,4 +1,6 @@
 // kvlab score: one text under one recipe, as JSON for scripts.
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -6,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/shared_data_flags.h"
+#include "evals/contamination.h"
 #include "evals/document_run.h"
 #include "evals/ids_file.h"
 #include "results/environment.h"
@@ -60,6 +63,13 @@ int run(const Flags& f) {
   const ModelFiles files = f.model.open();
   const TokenDocument document = read_input(f, files);
   const auto method = make_method(spec, shape_of(files.config));
+  const auto phases = spec.phases();
+  const bool learned =
+      std::any_of(phases.begin(), phases.end(), [](const auto* p) { return p->scorer->learned; });
+  const auto tokenizer = learned && f.ids.empty() ? open_tokenizer_of(files) : nullptr;
+  Contamination contamination({document.tokens}, vocabularies_of(files.config, tokenizer.get()));
+  const TrainedOnThis trained = contamination.of(spec);
+  for (const std::string& note : trained_on_notes(trained)) fmt::print(stderr, "warning: {}\n", note);
   RunOptions options;
   options.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream, f.context};
   options.kv_type = f.model.cache_type();
@@ -70,6 +80,7 @@ int run(const Flags& f) {
   const DocumentRun result = run_document(model, method, document, options);
   auto json = output(result, document, f.live);
   if (f.argmax) json["argmax"] = most_likely(*model, result.hidden);
+  set_trained_on(json, trained);
   json["rss_after_load"] = resident;
   json["rss_peak"] = fresh_peak ? nlohmann::ordered_json(peak_resident_bytes()) : nullptr;
   fmt::print("{}\n", json.dump());

@@ -18,6 +18,8 @@ constexpr const char* kDefaultMethods =
     "random streaming_llm expected_attention kvzap observed_attention h2o snapkv knorm tova "
     "random_validation";
 
+constexpr const char* kAllMethods = "all";
+
 // '{"kvzap": -5}' as pairs of scorer name and value; `budget` is what the values mean, and gives their range.
 std::vector<std::pair<std::string, double>> by_method(const std::string& flag, const std::string& budget,
                                                       const std::string& text) {
@@ -53,8 +55,11 @@ std::vector<std::pair<std::string, double>> by_method(const std::string& flag, c
 void CompareFlags::declare(CLI::App& app) {
   model.declare(app);
   data.declare(app);
-  app.add_option("--methods", methods,
-                 fmt::format("names or recipes, separated by blanks or commas [{}]", kDefaultMethods));
+  app.add_option(
+      "--methods", methods,
+      fmt::format("names or recipes, separated by blanks or commas; all: every one there is, SKIPPED "
+                  "with the reason where it cannot run [{}]",
+                  kDefaultMethods));
   app.add_option("--compression_ratio", compression_ratio,
                  "fraction evicted, for methods without a budget of their own: keep = 1 - ratio")
       ->capture_default_str();
@@ -74,6 +79,10 @@ void CompareFlags::declare(CLI::App& app) {
   app.add_option("--match_documents", match_documents,
                  "calibration documents of --match; 0: an eighth, at least one")
       ->capture_default_str();
+  app.add_option(
+      "--matched_on", matched_on,
+      "results of an earlier --match (folder or matched_on.json) that the recipes' budgets are from: "
+      "rows are marked TRAINED-ON-THIS when its calibration documents are among those compared [none]");
   app.add_flag("--controls", controls,
                "add an oracle that knows the future, recency and a sliding window to measure methods by");
   app.add_option("--chunk_size", chunk_size,
@@ -154,7 +163,7 @@ void CompareFlags::check() const {
   parse_margin("--margin", margin);
 }
 
-std::vector<MethodSpec> CompareFlags::resolve_methods() const {
+std::vector<ChosenMethod> CompareFlags::resolve_methods() const {
   RecipeDefaults defaults;
   defaults.keep = 1 - compression_ratio;
   defaults.kvzap_threshold = threshold;
@@ -173,7 +182,7 @@ std::vector<MethodSpec> CompareFlags::resolve_methods() const {
   if (recipes.empty())
     throw UserError("--methods names no method (`kvlab list` shows all; `none` runs the baseline alone)");
   if (is_sweep()) {
-    if (methods.empty() || recipes.size() != 1)
+    if (methods.empty() || recipes.size() != 1 || recipes[0] == kAllMethods)
       throw UserError("--thresholds \"" + thresholds + "\" sweeps one method: give exactly one in --methods");
     const Recipe base = parse_recipe(recipes[0]);
     recipes.clear();
@@ -183,15 +192,26 @@ std::vector<MethodSpec> CompareFlags::resolve_methods() const {
       recipes.push_back(print_recipe(swept));
     }
   }
+  std::vector<ChosenMethod> chosen;
+  for (const std::string& recipe : recipes) {
+    if (recipe != kAllMethods) {
+      chosen.push_back({resolve_recipe(recipe, defaults)});
+      continue;
+    }
+    for (ChosenMethod& method : every_method(defaults)) chosen.push_back(std::move(method));
+  }
   std::vector<MethodSpec> specs;
-  for (const std::string& recipe : recipes) specs.push_back(resolve_recipe(recipe, defaults));
+  for (const ChosenMethod& method : chosen) {
+    if (method.skip.empty()) specs.push_back(method.spec);
+  }
   RecipeDefaults given = defaults;
   given.kvzap_threshold = threshold;
   for (const std::string& line : unused_defaults(specs, given)) fmt::print(stderr, "warning: {}\n", line);
   if (controls || !match.empty()) {
-    for (MethodSpec& control : control_methods(defaults, !match.empty())) specs.push_back(std::move(control));
+    for (MethodSpec& control : control_methods(defaults, !match.empty()))
+      chosen.push_back({std::move(control), false, true});
   }
-  return specs;
+  return chosen;
 }
 
 }  // namespace kvlab

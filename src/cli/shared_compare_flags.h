@@ -11,6 +11,7 @@
 #include "cache/recipe.h"
 #include "cli/common.h"
 #include "cli/shared_data_flags.h"
+#include "cli/shared_every_method.h"
 
 namespace kvlab {
 
@@ -18,7 +19,7 @@ struct CompareFlags {
   ModelFlags model;
   DataFlags data;
   std::string margin, output_dir = "kvlab_results", kvzap_scorer_model;
-  std::string match, thresholds, densities, protocol = "stream", sort = "given", format = "text";
+  std::string match, matched_on, thresholds, densities, protocol = "stream", sort = "given", format = "text";
   std::vector<std::string> methods;
   std::optional<double> threshold;
   double compression_ratio = 0.5;
@@ -33,7 +34,7 @@ struct CompareFlags {
   // Throws UserError for values that are wrong whatever the data and the model.
   void check() const;
   // The methods with the defaults that the flags give, and the controls; warns of flags that none takes.
-  std::vector<MethodSpec> resolve_methods() const;
+  std::vector<ChosenMethod> resolve_methods() const;
   // --thresholds is the sweep of one method, not a value for each.
   bool is_sweep() const;
   // --memory in bytes, or its default.

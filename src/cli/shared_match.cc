@@ -41,14 +41,15 @@ std::vector<MethodSpec> control_methods(const RecipeDefaults& defaults, bool mat
 }
 
 std::vector<std::optional<MatchRecord>> match_methods(const std::shared_ptr<const Model>& model,
-                                                      std::vector<MethodSpec>& specs,
+                                                      std::vector<ChosenMethod>& methods,
                                                       const std::vector<TokenDocument>& slice,
                                                       const MatchOptions& options, Progress& progress) {
   std::vector<std::optional<MatchRecord>> records;
-  for (MethodSpec& spec : specs) {
+  for (ChosenMethod& method : methods) {
+    MethodSpec& spec = method.spec;
     records.emplace_back();
     // What cannot run here is skipped with a reason of its own.
-    if (spec.lacks_model() || stop_requested()) continue;
+    if (!method.skip.empty() || spec.lacks_model() || stop_requested()) continue;
     progress.begin("matching " + spec.display, 0);
     MatchedMethod matched = match_budget(model, spec, slice, options, progress);
     progress.end();

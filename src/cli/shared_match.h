@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/shared_every_method.h"
 #include "evals/match.h"
 
 namespace kvlab {
@@ -18,9 +19,9 @@ std::optional<double> parse_match(const std::string& text);
 // nothing is matched.
 std::vector<MethodSpec> control_methods(const RecipeDefaults& defaults, bool matched);
 
-// Matches each method's budget, replacing it in `specs`. The records are in the same order.
+// Matches each method's budget, replacing its spec. The records are in the same order.
 std::vector<std::optional<MatchRecord>> match_methods(const std::shared_ptr<const Model>& model,
-                                                      std::vector<MethodSpec>& specs,
+                                                      std::vector<ChosenMethod>& methods,
                                                       const std::vector<TokenDocument>& slice,
                                                       const MatchOptions& options, Progress& progress);
 

@@ -21,6 +21,7 @@ void draw(const std::vector<LinePlot>& panels, const std::filesystem::path& path
 
 void draw_quality(const ComparisonResult& result, const std::filesystem::path& folder, std::FILE* out) {
   if (const auto plot = quality_plot(result)) draw({*plot}, folder / "quality_vs_seen.png", out);
+  if (const auto plot = pareto_plot(result)) draw({*plot}, folder / "pareto.png", out);
 }
 
 void report_sweep(const ComparisonResult& result, const std::vector<MethodSpec>& specs, TableFormat format,

@@ -12,7 +12,7 @@
 
 namespace kvlab {
 
-// quality_vs_seen.png; says where it is, on `out`.
+// quality_vs_seen.png and pareto.png, where there is something to show; says where they are, on `out`.
 void draw_quality(const ComparisonResult& result, const std::filesystem::path& folder, std::FILE* out);
 
 // The rows that `specs` made are one method at several thresholds: prints their table on standard output (and

@@ -54,25 +54,38 @@ std::string match_note(const MatchRecord& match) {
   return text;
 }
 
+// Why a row cannot run here, whatever its scorer would say; "": it can.
+std::string skip_reason(const MethodSpec& spec, const CompareOptions& options, const RowFacts& facts) {
+  if (!facts.skip.empty()) return facts.skip;
+  if (spec.lacks_model())
+    return "needs a scorer trained for this model: model=FOLDER (kvzap also: --kvzap_scorer_model FOLDER)";
+  if (spec.needs_context() && options.run.protocol.kind == Protocol::Kind::kStream) {
+    return "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
+  }
+  return "";
+}
+
+// What the facts say of a row, and a reader has to know.
+void add_facts(const RowFacts& facts, MethodResult& result) {
+  result.match = facts.match;
+  result.trained_on_this = facts.trained_on_this;
+  result.control = facts.control;
+  for (std::string& note : trained_on_notes(facts.trained_on_this)) result.notes.push_back(std::move(note));
+}
+
 Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptions& options,
-             const std::optional<MatchRecord>& match = {}) {
+             const RowFacts& facts = {}) {
   Row row;
   row.spec = spec;
   row.options = options.run;
   row.skipped = describe(spec);
-  row.skipped.match = match;
-  if (spec.lacks_model()) {
+  add_facts(facts, row.skipped);
+  row.skipped.reason = skip_reason(spec, options, facts);
+  if (!row.skipped.reason.empty()) {
     row.skipped.status = Status::kSkipped;
-    row.skipped.reason =
-        "needs a scorer trained for this model: model=FOLDER (kvzap also: --kvzap_scorer_model FOLDER)";
     return row;
   }
-  if (spec.needs_context() && options.run.protocol.kind == Protocol::Kind::kStream) {
-    row.skipped.status = Status::kSkipped;
-    row.skipped.reason =
-        "acts at the end of a context, and this run streams: --protocol prefix --context N gives it one";
-    return row;
-  }
+  const std::optional<MatchRecord>& match = facts.match;
   if (match && !match->feasible) {
     row.skipped.status = Status::kInfeasible;
     row.skipped.reason = match->reason;
@@ -80,7 +93,7 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
   }
   for (const MethodSpec& seeded : seed_runs(spec, options.seeds)) {
     row.runs.push_back({make_method(seeded, shape), describe(seeded)});
-    row.runs.back().result.match = match;
+    add_facts(facts, row.runs.back().result);
     if (match) row.runs.back().result.notes.push_back(match_note(*match));
     if (spec.policy.budget && !spec.policy.at_context && spec.policy.every != options.every) {
       // Acting less often widens the mean window by about half the difference: no fair neighbour of the other
@@ -120,11 +133,10 @@ std::vector<Row> make_rows(const std::vector<MethodSpec>& specs, const ModelShap
   const bool by_weights = std::any_of(specs.begin(), specs.end(),
                                       [](const MethodSpec& spec) { return spec.uses(ScorerKind::kWeights); });
   if (by_weights) rows.push_back(one_query_baseline(shape, options));
-  KVLAB_CHECK(options.matches.empty() || options.matches.size() == specs.size());
+  KVLAB_CHECK(options.facts.empty() || options.facts.size() == specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
     if (specs[i].dense() && !specs[i].codec) continue;  // the baseline is there already
-    rows.push_back(
-        make_row(specs[i], shape, options, options.matches.empty() ? std::nullopt : options.matches[i]));
+    rows.push_back(make_row(specs[i], shape, options, options.facts.empty() ? RowFacts() : options.facts[i]));
   }
   return rows;
 }

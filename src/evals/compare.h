@@ -18,14 +18,22 @@
 
 namespace kvlab {
 
+// What a caller knows of a row beside its recipe.
+struct RowFacts {
+  std::optional<MatchRecord> match;  // when budgets were matched
+  TrainedOnThis trained_on_this;
+  bool control = false;  // what methods are measured by, no method
+  std::string skip;      // why it cannot run here; "": it can
+};
+
 struct CompareOptions {
   RunOptions run;
-  bool token_nll = false;     // keep every token's loss
-  bool record_first = false;  // hand out what was kept of the first document
-  int64_t every = 1;          // the run's pace; rows that act at another are flagged
-  int seeds = kSeeds;         // of rows that draw random numbers and name no seed
-  bool long_range = true;     // run the control that chooses the long-range tokens (long_range.h)
-  std::vector<std::optional<MatchRecord>> matches;  // of the methods given, when budgets were matched
+  bool token_nll = false;           // keep every token's loss
+  bool record_first = false;        // hand out what was kept of the first document
+  int64_t every = 1;                // the run's pace; rows that act at another are flagged
+  int seeds = kSeeds;               // of rows that draw random numbers and name no seed
+  bool long_range = true;           // run the control that chooses the long-range tokens (long_range.h)
+  std::vector<RowFacts> facts;      // of the methods given, in their order; empty: nothing is known of them
   int64_t memory = kDefaultMemory;  // bytes that documents run together may take (estimate_memory)
   int64_t noise_extend = 100;  // tokens per extend of the second baseline, whose distance is the noise floor
 };

@@ -155,6 +155,11 @@ void count_entries(const Session& session, const RunOptions& options, DocumentRu
   result.outside_window = count_between(run, shape, n, 0, outside);
   result.compressible = count_between(run, shape, n, std::min(spec.lasting_sinks(), outside), outside);
   result.outside_effective_window = count_outside_own(run, cache, n, options.common_window);
+  for (size_t layer = 0; layer < run.live.size(); ++layer) {
+    const auto held = static_cast<double>(shape.reach(static_cast<int>(layer), n));
+    for (const auto& positions : run.live[layer])
+      result.head_keep.push_back(static_cast<double>(positions.size()) / held);
+  }
 }
 
 // Entries of all layers and heads that a query at the end of n tokens sees without compression.

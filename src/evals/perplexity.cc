@@ -16,7 +16,8 @@ struct Plan {
   std::vector<MethodSpec> runs;  // several only for seeds
 };
 
-Plan make_plan(const SweepMethod& method, const PerplexityOptions& options) {
+Plan make_plan(const SweepMethod& method, const PerplexityOptions& options,
+               const TrainedOnThis& trained = {}) {
   Plan plan;
   plan.spec = method.spec;
   plan.runs = seed_runs(method.spec, options.seeds);
@@ -26,6 +27,8 @@ Plan make_plan(const SweepMethod& method, const PerplexityOptions& options) {
   MethodResult& result = plan.row.result;
   result.name = method.spec.display;
   result.recipe = method.spec.recipe;
+  result.trained_on_this = trained;
+  for (std::string& note : trained_on_notes(trained)) result.notes.push_back(std::move(note));
   if (method.spec.dense()) return plan;
   if (!method.spec.policy.at_context) {
     if (method.spec.policy.budget) result.every = method.spec.policy.every;
@@ -54,7 +57,10 @@ std::vector<Plan> make_plans(const std::vector<SweepMethod>& methods, const Perp
     plans.back().row.result.name = "Baseline, again";
   }
   for (Plan& plan : plans) plan.row.result.reference = true;
-  for (const SweepMethod& method : methods) plans.push_back(make_plan(method, options));
+  const std::vector<TrainedOnThis>& trained = options.trained_on_this;
+  KVLAB_CHECK(trained.empty() || trained.size() == methods.size());
+  for (size_t i = 0; i < methods.size(); ++i)
+    plans.push_back(make_plan(methods[i], options, trained.empty() ? TrainedOnThis() : trained[i]));
   return plans;
 }
 

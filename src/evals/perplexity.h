@@ -19,6 +19,8 @@ struct PerplexityOptions {
   int seeds = kSeeds;            // of rows that draw random numbers and name no seed
   bool repeat_baseline = false;  // a second row that must be equal to the last bit
   double setup_seconds = 0;      // spent before, for the rows' totals
+  std::vector<TrainedOnThis>
+      trained_on_this;  // of the methods given, in their order; empty: nothing is known
 };
 
 // Rows run one after the other: an interrupt (base/progress.h) keeps those that are finished. `row_done` is

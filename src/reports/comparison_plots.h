@@ -13,6 +13,11 @@ namespace kvlab {
 // row has a point.
 std::optional<LinePlot> quality_plot(const ComparisonResult& result);
 
+// PPL against the KV bytes that the scored queries saw, with the Pareto front (results/pareto.h) and the
+// baseline as its end joined by a line: a labelled point per row that has both. Rows that take no part say
+// why in their label. Null where fewer than two rows take part.
+std::optional<LinePlot> pareto_plot(const ComparisonResult& result);
+
 // "SmolLM2-135M · 6 documents · token set 0123…", of what `config` has.
 std::string run_subtitle(const nlohmann::ordered_json& config);
 

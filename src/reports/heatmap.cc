@@ -234,7 +234,7 @@ Rect panel_area(const KeptMap& map) {
           layout.protection.bottom() - layout.layers.y};
 }
 
-std::string heatmap_file_name(const std::string& display_name) {
+std::string file_stem(const std::string& display_name) {
   constexpr size_t kLongest = 200;  // file systems take 255 bytes
   constexpr std::string_view kUnwanted = "(),=/\\:*?\"<>|";
   std::string stem = with_valid_utf8(display_name);
@@ -247,7 +247,11 @@ std::string heatmap_file_name(const std::string& display_name) {
     stem = with_valid_utf8(stem.substr(0, kLongest - 17)) + "_" + hash.hex();
     std::replace(stem.begin(), stem.end(), '?', '_');
   }
-  return stem + "_compression_heatmap.png";
+  return stem;
+}
+
+std::string heatmap_file_name(const std::string& display_name) {
+  return file_stem(display_name) + "_compression_heatmap.png";
 }
 
 void write_heatmap(const KeptMap& map, const std::filesystem::path& path) {

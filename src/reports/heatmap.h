@@ -34,8 +34,11 @@ HeatmapLayout heatmap_layout(const KeptMap& map);
 // pixels here.
 Rect panel_area(const KeptMap& map);
 
-// "Random(threshold=1.0)" gives "Random_threshold_1.0__compression_heatmap.png". What file systems do not
-// like becomes _ as well.
+// A row's name as the beginning of a file's: "Random(threshold=1.0)" gives "Random_threshold_1.0_". What file
+// systems do not like becomes _ as well.
+std::string file_stem(const std::string& display_name);
+
+// "Random_threshold_1.0__compression_heatmap.png"
 std::string heatmap_file_name(const std::string& display_name);
 
 void write_heatmap(const KeptMap& map, const std::filesystem::path& path);

@@ -42,10 +42,15 @@ std::string interval_cell(const std::optional<WindowIntervals>& interval) {
   return interval_text(ci95.low, ci95.high, {4, true});
 }
 
+std::string status_cell(const MethodResult& result) {
+  const std::string status = result.status == Status::kOk ? "" : status_name(result.status);
+  if (!result.trained_on_this.found()) return status;
+  return status + (status.empty() ? "" : " ") + kTrainedOnThis;
+}
+
 std::vector<std::string> cells_of(const RowFigures& f) {
   const PerplexityRow& row = f.row;
   const MethodSummary& s = f.summary;
-  const Status status = row.result.status;
   return {row.result.name,
           row.ratio ? fmt::format("{}", *row.ratio) : kMissing,
           with_spread(s.ppl, s.ppl_spread, {3}),
@@ -61,7 +66,7 @@ std::vector<std::string> cells_of(const RowFigures& f) {
           number(f.if_run(row.setup_seconds + runtime_seconds(row)), {2}),
           number(s.tokens_per_second, {0}),
           bytes_text(s.kv_bytes, kMissing),
-          status == Status::kOk ? "" : status_name(status)};
+          status_cell(row.result)};
 }
 
 std::vector<Column> columns_of(const PerplexityResult& result) {

@@ -17,6 +17,8 @@ namespace {
 
 using Figure = std::optional<double> MethodSummary::*;
 
+constexpr const char* kOnFront = "●";
+
 struct Row {
   const MethodResult* method;
   MethodSummary summary;
@@ -75,7 +77,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 // Only our own signs; a user's name stays as it is.
 std::string plain_signs(std::string text) {
-  for (const auto& [from, to] : {std::pair{"Δ", "d"}, {"±", "+-"}, {"—", "-"}})
+  for (const auto& [from, to] : {std::pair{"Δ", "d"}, {"±", "+-"}, {"—", "-"}, {kOnFront, "*"}})
     text = replaced(text, from, to);
   return text;
 }
@@ -122,9 +124,23 @@ Column status_column(const std::vector<Row>& rows) {
   int number = 0;
   for (const Row& row : rows) {
     const bool marked = flagged(*row.method);
-    column.cells.push_back(marked ? fmt::format("{} [{}]", status_name(row.method->status), ++number) : "");
+    const std::string trained = row.method->trained_on_this.found() ? std::string(" ") + kTrainedOnThis : "";
+    column.cells.push_back(
+        marked ? fmt::format("{}{} [{}]", status_name(row.method->status), trained, ++number) : "");
   }
   return number ? column : Column{};
+}
+
+bool has_front(const std::vector<Row>& rows) {
+  const auto takes_part = [](const Row& row) { return row.summary.pareto.has_value(); };
+  return std::count_if(rows.begin(), rows.end(), takes_part) > 1;  // one alone is its own front
+}
+
+// The rows on the Pareto front; empty when there is none to speak of.
+Column front_column(const std::vector<Row>& rows) {
+  Column column{"front", {}, false};
+  for (const Row& row : rows) column.cells.push_back(row.summary.pareto.value_or(false) ? kOnFront : "");
+  return has_front(rows) ? column : Column{};
 }
 
 std::vector<Column> columns_of(const std::vector<Row>& rows, bool verdicts, bool ascii) {
@@ -145,6 +161,7 @@ std::vector<Column> columns_of(const std::vector<Row>& rows, bool verdicts, bool
     if (Column interval = interval_column(rows); !interval.cells.empty()) columns.push_back(interval);
     if (verdicts) columns.push_back(verdict_column(rows));
   }
+  if (Column front = front_column(rows); !front.cells.empty()) columns.push_back(front);
   for (const Column& column : {bytes, ratios, speed}) columns.push_back(column);
   if (Column status = status_column(rows); !status.cells.empty()) columns.push_back(status);
   for (size_t c = 1; ascii && c < columns.size(); ++c) {
@@ -179,6 +196,11 @@ std::vector<std::string> legend(const std::vector<Row>& rows, const ComparisonRe
     lines.push_back(fmt::format("verdict: PASS if the interval says that PPL is less than {:.4g}% higher",
                                 100 * *result.margin));
   }
+  if (has_front(rows)) {
+    lines.push_back(fmt::format(
+        "front {}: no other row has at most its NLL and at most its KV bytes seen, and one of them lower",
+        kOnFront));
+  }
   if (result.interrupted)
     lines.push_back("Interrupted: only the documents that every row finished are counted");
   return lines;
@@ -186,6 +208,16 @@ std::vector<std::string> legend(const std::vector<Row>& rows, const ComparisonRe
 
 std::string csv_number(const std::optional<double>& value) {
   return value ? fmt::format("{}", *value) : "";
+}
+
+std::string csv_flag(const std::optional<bool>& value) {
+  return value ? (*value ? "true" : "false") : "";
+}
+
+// Nothing: not known.
+std::optional<bool> trained_on_this(const MethodResult& method) {
+  const TrainedOnThis& trained = method.trained_on_this;
+  return trained.found() || trained.unknown.empty() ? std::optional(trained.found()) : std::nullopt;
 }
 
 std::string render_csv(const std::vector<Row>& rows) {
@@ -196,7 +228,7 @@ std::string render_csv(const std::vector<Row>& rows) {
   }
   text +=
       ",delta_nll_ci95_low,delta_nll_ci95_high,p_holm,verdict,kv_bytes,kv_ratio,tokens_per_second,status,"
-      "notes\n";
+      "pareto,trained_on_this,notes\n";
   for (const Row& row : rows) {
     const MethodSummary& summary = row.summary;
     text += csv_text(row.method->name) + "," + csv_text(row.method->recipe);
@@ -209,6 +241,7 @@ std::string render_csv(const std::vector<Row>& rows) {
     text += "," + csv_number(summary.p_holm) + "," + summary.verdict.value_or("");
     text += "," + csv_number(summary.kv_bytes) + "," + csv_number(kv_ratio(summary)) + "," +
             csv_number(summary.tokens_per_second) + "," + status_name(row.method->status) + "," +
+            csv_flag(summary.pareto) + "," + csv_flag(trained_on_this(*row.method)) + "," +
             csv_text(flagged(*row.method) ? explanation(*row.method) : "") + "\n";
   }
   return text;

@@ -138,6 +138,7 @@ Json perplexity_row_json(const PerplexityRow& row) {
                {"total_runtime_sec", or_null(if_run(row.setup_seconds + runtime_seconds(row)))},
                {"tokens_per_second", or_null(s.tokens_per_second)},
                {"equal_to_baseline", row.equal_to_baseline ? Json(*row.equal_to_baseline) : Json(nullptr)}};
+  set_trained_on(json, row.result.trained_on_this);
   json["notes"] = row.result.notes;
   json["loss_by_position"] = Json::array();
   for (LossBucket bucket : row.buckets) {

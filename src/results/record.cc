@@ -61,6 +61,8 @@ MethodResult merge_seeds(std::vector<MethodResult> runs) {
   merged.notes = runs[0].notes;
   merged.non_causal = runs[0].non_causal;
   merged.match = runs[0].match;
+  merged.trained_on_this = runs[0].trained_on_this;
+  merged.control = runs[0].control;
   merged.reference = runs[0].reference;
   merged.control_family = runs[0].control_family;
   for (const MethodResult& run : runs) {

@@ -9,6 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "results/trained_on_this.h"
+
 namespace kvlab {
 
 enum class Status {
@@ -71,7 +73,10 @@ struct DocumentResult {
   EntryCount outside_effective_window;
   double seen_visible = 0;  // entries visible, summed over the scored queries
   double seen_dense = 0;    // entries that dense attention sees, summed likewise
-  int64_t kv_bytes = 0;     // at the document's end
+  // [layers][kv_heads], live entries as a fraction of the tokens (of those in a layer's window) at the
+  // document's end. Not in the JSON files; results/head_budgets.h has what is made of them.
+  std::vector<double> head_keep;
+  int64_t kv_bytes = 0;  // at the document's end
   int64_t kv_bytes_peak = 0;
   double kv_bytes_seen_sum = 0;  // bytes of what was visible, summed over the scored queries
   int64_t kv_bytes_baseline = 0;
@@ -120,6 +125,8 @@ struct MethodResult {
   std::optional<int64_t> seed;
   bool non_causal = false;  // knows the future: a bound, not a method
   std::optional<MatchRecord> match;
+  TrainedOnThis trained_on_this;
+  bool control = false;            // a floor or bound that others are measured by
   bool reference = false;          // a baseline or a noise floor: nothing to test
   bool control_family = false;     // evicts as the control of the long-range tokens does, by recency alone
   std::vector<std::string> notes;  // what a reader of this row has to know

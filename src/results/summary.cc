@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "results/pareto.h"
 #include "results/row_statistics.h"
 
 namespace kvlab {
@@ -242,6 +243,8 @@ std::vector<MethodSummary> summarise_all(const ComparisonResult& result) {
   const std::vector<std::optional<double>> adjusted = holm(p);
   for (size_t i = 0; i < adjusted.size(); ++i) summaries[i].p_holm = adjusted[i];
   set_gaps(result, summaries);
+  const std::vector<std::optional<bool>> front = pareto_front(result, summaries);
+  for (size_t i = 0; i < front.size(); ++i) summaries[i].pareto = front[i];
   return summaries;
 }
 

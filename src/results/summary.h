@@ -58,6 +58,7 @@ struct MethodSummary {
   std::optional<double> p_holm;         // delta_nll_p adjusted for the number of methods
   std::optional<double> gap_to_oracle;  // delta_nll minus that of the best row that knows the future
   std::optional<std::string> verdict;   // against the margin: PASS, FAIL or INCONCLUSIVE
+  std::optional<bool> pareto;           // on the front of NLL and KV bytes seen (pareto.h)
   std::vector<MethodSummary> seeds;     // of a row of several seeds, one each
 };
 
