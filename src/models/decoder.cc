@@ -96,6 +96,11 @@ size_t Decoder::step_bytes(int rows) const {
   return bytes;
 }
 
+std::vector<float> Decoder::output_projection(int layer) const {
+  KVLAB_CHECK(layer >= 0 && layer < config_.layers);
+  return layers_[layer].output.transposed();
+}
+
 void Decoder::apply(const Norm& norm, const float* x, int size, float* out) const {
   const auto eps = static_cast<float>(config_.norm_eps);
   if (config_.norm == NormKind::kLayer) {

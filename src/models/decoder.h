@@ -20,6 +20,7 @@ class Decoder : public Model {
 
   void forward(std::span<const Segment> segments) const override;
   size_t step_bytes(int rows) const override;
+  std::vector<float> output_projection(int layer) const override;
 
   // What an architecture does not have stays empty.
   struct Norm {

@@ -2,6 +2,7 @@
 
 #include "models/linear.h"
 
+#include "base/threads.h"
 #include "kernels/elementwise.h"
 
 namespace kvlab {
@@ -105,6 +106,20 @@ void Linear::narrow(const float* x, int64_t x_stride, int rows, int member, int 
   }
   if (!bias_.empty() && share.first < share.last)
     add_bias(share.first * columns, std::min(out(), share.last * columns), rows, y, y_stride);
+}
+
+std::vector<float> Linear::transposed() const {
+  std::vector<float> result(static_cast<size_t>(in()) * out());
+  // The identity times the weight, some rows at a time: exact, whatever layout oneDNN has chosen.
+  parallel_tasks((in() + kGemmRows - 1) / kGemmRows, [&](int block, int) {
+    const int first = block * kGemmRows, rows = std::min(kGemmRows, in() - first);
+    std::vector<float> unit(static_cast<size_t>(rows) * in());
+    for (int r = 0; r < rows; ++r) unit[static_cast<size_t>(r) * in() + first + r] = 1;
+    GemmScratch scratch;
+    linear(packed_, unit.data(), in(), rows, result.data() + static_cast<int64_t>(first) * out(), out(),
+           scratch);
+  });
+  return result;
 }
 
 size_t Linear::narrow_bytes(int rows) const {

@@ -41,6 +41,8 @@ class Linear {
   // member `member` of `members`. A result does not depend on their number.
   void narrow(const float* x, int64_t x_stride, int rows, int member, int members, float* y, int64_t y_stride,
               bool accumulate, NarrowScratch& scratch) const;
+  // The packed weight as floats, [in][out], without the bias; by all threads.
+  std::vector<float> transposed() const;
   // Bytes of weights that narrow() reads for so many rows, over all members.
   size_t narrow_bytes(int rows) const;
 

@@ -106,6 +106,10 @@ class Model {
   virtual void forward(std::span<const Segment> segments) const = 0;
   // Bytes of weights that a step of so few rows (decoding) reads, the output head included.
   virtual size_t step_bytes(int rows) const = 0;
+  // W_O of a layer, its bias left out, as the model multiplies with it: [query_heads * head_dim][hidden]. Row
+  // h * head_dim + i is what element i of query head h's output adds to the residual (before the norm that
+  // some architectures put behind it). Made anew by each call, by all threads.
+  virtual std::vector<float> output_projection(int layer) const = 0;
 
  protected:
   Model(ModelConfig config, DType type) : config_(std::move(config)), type_(type) {}
