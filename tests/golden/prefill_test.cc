@@ -64,8 +64,9 @@ void expect_close(const std::string& recipe, const ScoreDistance& scores, const 
   EXPECT_LE(losses.mean, scores.ties == 0 ? 1e-4 : 2e-3) << recipe;
   // kvpress scores StreamingLLM's entries 1 or 0, which only says what is kept.
   if (resolve_recipe(recipe, {}).recency()) return;
-  EXPECT_GT(scores.compared, 1900u) << recipe;  // two layers of three heads and 384 entries, 64 protected
-  EXPECT_LE(scores.most, 1e-4) << recipe;       // measured: 2e-5
+  // Two layers of three heads and 384 entries, of which 64 are protected, with LagKV 128.
+  EXPECT_GT(scores.compared, 1500u) << recipe;
+  EXPECT_LE(scores.most, 1e-4) << recipe;  // measured: 2e-5
 }
 
 // Entries left per layer. A press that shares a layer's budget out over its heads only masks what goes, so
