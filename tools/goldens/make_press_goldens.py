@@ -34,8 +34,8 @@ from typing import Any
 
 import torch
 import transformers
-from kvpress import KeyRerotationPress, KVzipPress, LeverageScorePress, ScorerPress, SimLayerKVPress
-from kvpress.presses import kvzip_press, non_causal_attention_press
+from kvpress import KeyRerotationPress, KVzipPress, LeverageScorePress, NonCausalAttnPress, ScorerPress, SimLayerKVPress
+from kvpress.presses import kvzip_press
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -94,18 +94,9 @@ def leverage_in_double(keys: Tensor, columns: int) -> Tensor:
     return (x * torch.linalg.solve(gram, x.mT).mT).sum(-1).clamp_min(0).float()
 
 
-class PadMask:
-    """non_causal_attention_press's torch, with another value where it writes -1e-9 over the logits of padding."""
-
-    def __init__(self, value: float):
-        self.value = value
-
-    def __call__(self, q: Tensor, k: Tensor, chunk: int) -> Tensor:
-        fill = Tensor.masked_fill_
-        with replaced(Tensor, "masked_fill_", lambda t, m, v: fill(t, m, self.value if v == -1e-9 else v)):
-            return self.plain(q, k, chunk)
-
-    plain = staticmethod(non_causal_attention_press.NonCausalAttnPress.non_causal_chunked_attn)
+def attention_without_padding(q: Tensor, k: Tensor, chunk: int) -> Tensor:
+    """NonCausalAttnPress.non_causal_chunked_attn where the last chunk is as short as it is."""
+    return torch.cat([(q[:, :, i:i + chunk] @ k[:, :, i:i + chunk].mT).softmax(-1).sum(-2) for i in range(0, q.shape[2], chunk)], -1)
 
 
 @contextlib.contextmanager
@@ -116,9 +107,8 @@ def chance_replaced(golden: Golden, model, tokenizer):
         if golden.sketched or golden.exact_sketch:
             stack.enter_context(replaced(torch, "randn", sketch_of(golden, model.config.num_hidden_layers)))
             stack.enter_context(replaced(LeverageScorePress, "compute_leverage_scores", staticmethod(leverage_in_double)))
-        if golden.pad_mask is not None:
-            press = non_causal_attention_press.NonCausalAttnPress
-            stack.enter_context(replaced(press, "non_causal_chunked_attn", PadMask(golden.pad_mask)))
+        if golden.unpadded:
+            stack.enter_context(replaced(NonCausalAttnPress, "non_causal_chunked_attn", staticmethod(attention_without_padding)))
         yield
 
 

@@ -31,7 +31,7 @@ class Golden:
     weights: bool = False                  # the press reads attention weights
     sketched: bool = False                 # torch.randn gives press_inputs.sketch
     exact_sketch: bool = False             # torch.randn gives the identity times sqrt(columns), so that nothing is sketched
-    pad_mask: float | None = None          # what the padded keys' logits are set to, in place of kvpress's -1e-9
+    unpadded: bool = False                 # non-causal attention whose last chunk is not filled up
     own_hiding: bool = False               # also with kvpress's own way to hide what it marks as gone, token by token
     decoding: bool = False                 # the press acts on the continuation, fed token by token
     note: str = ""
@@ -105,8 +105,8 @@ PRESSES: dict[str, Golden] = {
     "non_causal@256": Golden("non_causal_attention(keep=0.25,at=context)", lambda c: NonCausalAttnPress(0.75), context=256, scores=ALL),
     "non_causal@320": Golden("non_causal_attention(keep=0.75,at=context)", lambda c: NonCausalAttnPress(0.25), scores=ALL),
     "non_causal@320 masked": Golden(
-        "non_causal_attention(pad=masked,keep=0.75,at=context)", lambda c: NonCausalAttnPress(0.25), scores=ALL, pad_mask=-1e9,
-        note="the logits of padding at -1e9, as was meant; only real keys share a query's weight"),
+        "non_causal_attention(pad=masked,keep=0.75,at=context)", lambda c: NonCausalAttnPress(0.25), scores=ALL, unpadded=True,
+        note="the last chunk is not filled up: neither keys nor queries of padding take part"),
     "cap": Golden("cap(keep=0.5,at=context)", lambda c: CapPress(0.5), scores=SINKS),
     "cap sharper": Golden("cap(tau=10,future=64,keep=0.25,at=context)", lambda c: CapPress(0.75, tau=10, n_future_positions=64)),
     "qfilter": Golden("qfilter(model=@q_filters,keep=0.5,at=context)", qfilter, scores=ALL),
@@ -125,7 +125,7 @@ PRESSES: dict[str, Golden] = {
                            scores=(4, 60)),
     "cur key": Golden("cur(leverage=key,keep=0.5,at=context)", lambda c: CURPress(0.5, leverage_type="key"), scores=SINKS),
     "cur value": Golden("cur(leverage=value,keep=0.5,at=context)", lambda c: CURPress(0.5, leverage_type="value")),
-    "cur average": Golden("cur(leverage=avg,keep=0.25,at=context)", lambda c: CURPress(0.75, leverage_type="kv_avg")),
+    "cur average": Golden("cur(leverage=kv_avg,keep=0.25,at=context)", lambda c: CURPress(0.75, leverage_type="kv_avg")),
     "observed_attention@0.75": Golden(
         "observed_attention(keep=0.25,at=context)", lambda c: ObservedAttentionPress(0.75), scores=ALL, weights=True),
     "h2o": Golden("h2o(keep=0.5,at=context)", lambda c: SummedAttentionPress(0.5), scores=ALL, weights=True,
