@@ -13,7 +13,7 @@ namespace {
 PerHead scores_of_all(const KvCache& cache) {
   const Method& method = cache.method();
   PerHead scores(method.shape.layers);
-  if (!method.fixed() && !method.weights() && !method.periodic()) return {};
+  if (!method.fixed() && !method.weights() && !method.periodic() && !method.context_scorer()) return {};
   for (int layer = 0; layer < method.shape.layers; ++layer) {
     for (int head = 0; head < method.shape.kv_heads; ++head)
       scores[layer].push_back(scores_of(cache, layer, head));
