@@ -13,6 +13,9 @@ void KvCache::end_context(const ContextScores* scores) {
   given_ = scores;
   if (!options_.imposed && acting().scorer && acting().spec.policy.at_context) act_at_end_of_context();
   given_ = nullptr;
+  // What acts no more needs no past queries.
+  Stage& done = stages_.back();
+  if (done.method->spec.policy.at_context) done.memories.assign(done.memories.size(), nullptr);
   if (stages_.size() > 1) leave_context_stage();
   end();
 }

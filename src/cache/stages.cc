@@ -46,7 +46,7 @@ void KvCache::remember_queries(const LayerBlock& piece, int head, int first_row,
   const RotaryTable& rotary = *(method_->shape.window(piece.layer) > 0 ? window_rotary_ : rotary_);
   const int shift = static_cast<int>(piece.first - first_);
   for (Stage& stage : stages_) {
-    if (!stage.method->wants_queries()) continue;
+    if (!stage.method->wants_queries() || (context_ended_ && stage.method->spec.policy.at_context)) continue;
     QueryMemory& memory = query_memory(stage, piece.layer, head);
     const int64_t sinks = stage.method->spec.policy.sinks;
     memory.append_rows({q + first_row * piece.q_stride, piece.q_stride, d, rotary.cos_row(shift + first_row),

@@ -118,21 +118,23 @@ void expect_near(const Layer& got, const Layer& expected, double tolerance) {
 
 // Entries [begin, end) in chunks of `chunk`. With `filled`, zeros that fill the last chunk take part: a key
 // of zeros has the logit 0 for every query, a query of zeros pays every entry of the chunk the same.
-Layer attention(int begin, int end, int chunk, double scale, bool filled) {
+Layer attention(int begin, int end, int chunk, double scale, const std::string& pad) {
   Layer layer;
   for (const Head& head : heads()) {
     const int count = end - begin;
     Vector got(count);
     for (int first = begin; first < end; first += chunk) {
-      const int last = std::min(end, first + chunk), missing = filled ? first + chunk - last : 0;
+      const int last = std::min(end, first + chunk), missing = first + chunk - last;
+      // What a query of zeros pays each entry.
+      const double evenly = pad == "kvpress" ? 1.0 / chunk : pad == "masked" ? 1.0 / (last - first) : 0;
       for (int g = 0; g < kGroup; ++g) {
         for (int q = first; q < last; ++q) {
-          double sum = missing;
+          double sum = pad == "kvpress" ? missing : 0;
           for (int j = first; j < last; ++j) sum += std::exp(scale * head.dot(q, g, j));
           for (int j = first; j < last; ++j)
             got[j - begin] += std::exp(scale * head.dot(q, g, j)) / sum / kGroup;
         }
-        for (int j = first; j < last; ++j) got[j - begin] += static_cast<double>(missing) / chunk / kGroup;
+        for (int j = first; j < last; ++j) got[j - begin] += missing * evenly / kGroup;
       }
     }
     for (int j = 0; j < count; ++j) got[j] *= head.length(begin + j);
@@ -147,12 +149,13 @@ Layer attention(int begin, int end, int chunk, double scale, bool filled) {
 }
 
 TEST(ContextScorers, NonCausalAttentionIsWhatAChunkPaysToItself) {
-  expect_near(score("non_causal_attention(keep=0.5,chunk=32)"), attention(0, kTokens, 32, 1, true), 1e-4);
+  expect_near(score("non_causal_attention(keep=0.5,chunk=32)"), attention(0, kTokens, 32, 1, "kvpress"),
+              1e-4);
   expect_near(score("non_causal_attention(keep=0.5,chunk=32,pad=masked)"),
-              attention(0, kTokens, 32, 1, false), 1e-4);
-  expect_near(score("non_causal_attention(keep=0.5,chunk=25,scale=yes)"),
-              attention(0, kTokens, 25, 1 / std::sqrt(double{kDim}), true), 1e-4);
-  expect_near(score("non_causal_attention(keep=0.5)"), attention(0, kTokens, 256, 1, true), 1e-4);
+              attention(0, kTokens, 32, 1, "masked"), 1e-4);
+  expect_near(score("non_causal_attention(keep=0.5,chunk=28,scale=yes,pad=none)"),
+              attention(0, kTokens, 28, 1 / std::sqrt(double{kDim}), "none"), 1e-4);
+  expect_near(score("non_causal_attention(keep=0.5)"), attention(0, kTokens, 256, 1, "kvpress"), 1e-4);
 }
 
 // Solves a x = b by elimination; a is small and far from singular.
@@ -239,11 +242,12 @@ TEST(ContextScorers, LeverageOfASketchThatBelongsToTheSeed) {
 }
 
 TEST(ContextScorers, CompactorBlendsByWhatGoes) {
-  const auto expect = [](const std::string& recipe, int sinks, int window, double blend, bool filled) {
+  const auto expect = [](const std::string& recipe, int sinks, int window, double blend,
+                         const std::string& pad) {
     SCOPED_TRACE(recipe);
     const Layer own = score(recipe);
     const int end = kTokens - window;
-    const Layer first = leverage(sinks, end, 0.01, as_it_is), second = attention(sinks, end, 32, 1, filled);
+    const Layer first = leverage(sinks, end, 0.01, as_it_is), second = attention(sinks, end, 32, 1, pad);
     for (int h = 0; h < kHeads; ++h) {
       for (int t = 0; t < kTokens; ++t) {
         if (t < sinks || t >= end) {
@@ -254,9 +258,9 @@ TEST(ContextScorers, CompactorBlendsByWhatGoes) {
       }
     }
   };
-  expect("compactor(keep=0.25,chunk=32,sketch=0)", 8, 4, 0.75, true);
-  expect("compactor(keep=0.25,chunk=32,sketch=0,blend=2,pad=masked)", 8, 4, 2, false);
-  expect("compactor(size=30,chunk=32,sketch=0,sinks=2,window=0)", 2, 0, 0.6, true);
+  expect("compactor(keep=0.25,chunk=32,sketch=0)", 8, 4, 0.75, "kvpress");
+  expect("compactor(keep=0.25,chunk=32,sketch=0,blend=2,pad=none)", 8, 4, 2, "none");
+  expect("compactor(size=30,chunk=32,sketch=0,sinks=2,window=0)", 2, 0, 0.6, "kvpress");
 }
 
 // The share of a layer's attention that its last queries pay to the first entries and the latest ones.

@@ -15,6 +15,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::Outcome;
 using testing::run;
+using testing::tiny_shape;
 
 // Scores of the tiny model's 3 layers of 2 KV heads.
 constexpr const char* kScores = "0.9\t0.1\n0.2\t0.8\n0.5\t0.5\n";

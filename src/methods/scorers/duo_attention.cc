@@ -1,16 +1,17 @@
 // DuoAttention.
 // Idea: Few heads retrieve from far back, and keep everything; the others look at the first and the latest
 // tokens only, and keep these.
-// Paper: Xiao et al.: DuoAttention: Efficient Long-Context LLM Inference with Retrieval and Streaming Heads,
-// arXiv:2410.10819.
-// Symbols: a head streams if its score is among the round(head_ratio x KV heads of the model) lowest; such a
-// head keeps the first `sinks` and the latest `window` tokens.
-// Differs: the paper learns the scores by gradients on synthetic tasks; any file of scores is taken, its own
-// or that of `kvlab train duo_attention`, which measures them as kvpress does. Heads of equal score stream
-// from the first layer on. Defaults of sinks and window are kvpress's (128 and 256); published patterns name
-// their own in config.json, which is not read. kvpress masks a streaming head once, after the prompt, and
-// lets it grow from there (at=context); here it slides on, as in the paper. Bytes per token: one score (a
-// float) per live entry. In kvpress: DuoAttentionPress (head_compression_ratio=0, on_the_fly_scoring=False).
+// Paper: Xiao et al.: DuoAttention: Efficient Long-Context LLM Inference with Retrieval and Streaming
+// Heads, arXiv:2410.10819.
+// Symbols: a head streams if its score is among the round(head_ratio x KV heads of the model) lowest; such
+// a head keeps the first `sinks` and the latest `window` tokens.
+// Differs: the paper learns the scores by gradients on synthetic tasks; any file of scores is taken, its
+// own or that of `kvlab train duo_attention`, which measures them as kvpress does. Heads of equal score
+// stream from the first layer on. Defaults of sinks and window are kvpress's (128 and 256); published
+// patterns name their own in config.json, which is not read. kvpress masks a streaming head once, after
+// the prompt, and lets it grow from there (at=context); here it slides on, as in the paper.
+// Bytes per token: one score (a float) per live entry.
+// In kvpress: DuoAttentionPress (head_compression_ratio=0, on_the_fly_scoring=False).
 // Examples: duo_attention(model="scores.tsv") duo_attention(head_ratio=0.75,model="heads",at=context)
 // duo_attention(head_ratio=0.5,sinks=64,window=128,model="heads")
 #include <algorithm>

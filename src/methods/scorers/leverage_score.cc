@@ -3,14 +3,16 @@
 // nothing else says, so it stays, whoever may ask for it.
 // Paper: Chari, Van Durme: Compactor: Calibrated Query-Agnostic KV Cache Compression with Approximate
 // Leverage Scores, arXiv:2507.08143 (one of Compactor's two parts).
-// Symbols: x_j is the key of entry j before rotary, less the head's mean, times a random d x `sketch` matrix
-// Phi of normal numbers over sqrt(sketch); X has the rows x_j; I is the unit matrix; z makes the mean over
-// all entries of the layer 0 and their standard deviation 1. Differs: Phi belongs to the seed, layer and head
-// (kvpress draws it anew at every call, from the global generator), and the factorisation is in double
-// precision: with a sketch the matrix is so badly conditioned that single precision loses the score's second
-// digit. sketch=0 takes the keys as they are: exact leverage. Bytes per token: none. In kvpress:
-// LeverageScorePress (sketch_dimension=48), which has the ridge 0.01 built in. Examples:
-// leverage_score(keep=0.5) leverage_score(keep=0.25,sketch=0) leverage_score(keep=0.5,seed=3)
+// Symbols: x_j is the key of entry j before rotary, less the head's mean, times a random d x `sketch`
+// matrix Phi of normal numbers over sqrt(sketch); X has the rows x_j; I is the unit matrix; z makes the
+// mean over all entries of the layer 0 and their standard deviation 1.
+// Differs: Phi belongs to the seed, layer and head (kvpress draws it anew at every call, from the global
+// generator), and the factorisation is in double precision: with a sketch the matrix is so badly
+// conditioned that single precision loses the score's second digit. sketch=0 takes the keys as they are:
+// exact leverage.
+// Bytes per token: none.
+// In kvpress: LeverageScorePress (sketch_dimension=48), which has the ridge 0.01 built in.
+// Examples: leverage_score(keep=0.5) leverage_score(keep=0.25,sketch=0) leverage_score(keep=0.5,seed=3)
 #include <algorithm>
 
 #include "cache/layer_scores.h"

@@ -3,17 +3,20 @@
 // also backwards; later tokens then have no advantage, and no query beyond the text is needed.
 // Paper: Chari, Van Durme: Compactor: Calibrated Query-Agnostic KV Cache Compression with Approximate
 // Leverage Scores, arXiv:2507.08143 (one of Compactor's two parts).
-// Symbols: the context is cut into chunks of `chunk` entries; a_qj is the softmax of q.k_j over the entries
-// of q's own chunk, not masked; v_j is the value of entry j, ||.|| the Euclidean norm; the mean is over the
-// group (the query heads that share this KV head), the neighbours are j - 1, j and j + 1 (zeros beyond the
-// ends count); z makes the mean over all entries of the layer 0 and their standard deviation 1. Differs: as
-// in kvpress, q.k is not divided by sqrt(head size) (scale=yes does), and the last chunk is filled up to
-// `chunk` with queries and keys of zeros that take part: kvpress masks them with -1e-9, where -1e9 was meant,
-// so every entry of the last chunk gets 1 / chunk from each of them and real queries pay them some attention.
-// pad=masked leaves them out, as the paper's code does. Bytes per token: every query of the context is
-// carried until its end (query heads x head size floats per layer), and nothing after it. In kvpress:
-// NonCausalAttnPress (chunk_size=256). Examples: non_causal_attention(keep=0.5)
-// non_causal_attention(keep=0.25,pad=masked) non_causal_attention(keep=0.5,chunk=128,scale=yes)
+// Symbols: the context is cut into chunks of `chunk` entries; a_qj is the softmax of q.k_j over the
+// entries of q's own chunk, not masked; v_j is the value of entry j, ||.|| the Euclidean norm; the mean is
+// over the group (the query heads that share this KV head), the neighbours are j - 1, j and j + 1 (zeros
+// beyond the ends count); z makes the mean over all entries of the layer 0 and their standard deviation 1.
+// Differs: as in kvpress, q.k is not divided by sqrt(head size) (scale=yes does), and the last chunk is
+// filled up to `chunk` with queries and keys of zeros that take part: kvpress masks them with -1e-9, where
+// -1e9 was meant, so real queries pay these keys some attention, and each of these queries pays every
+// entry 1 / chunk. pad=masked is what was meant, where such keys get nothing and such queries still pay
+// all entries of the last chunk the same; pad=none leaves the last chunk as short as it is.
+// Bytes per token: every query of the context is carried until its end (query heads x head size floats per
+// layer), and nothing after it.
+// In kvpress: NonCausalAttnPress (chunk_size=256).
+// Examples: non_causal_attention(keep=0.5) non_causal_attention(keep=0.25,pad=masked)
+// non_causal_attention(keep=0.5,chunk=128,scale=yes)
 #include <algorithm>
 
 #include "cache/layer_scores.h"
@@ -27,7 +30,7 @@ class NonCausalAttention : public ContextScorer {
   explicit NonCausalAttention(const ScorerContext& context)
       : shape_(context.shape),
         options_{static_cast<int>(context.values.integer("chunk")), context.values.text("scale") == "yes",
-                 context.values.text("pad") == "kvpress"} {}
+                 chunk_fill(context.values.text("pad"))} {}
 
   int recent_queries() const override { return kAllQueries; }
 
@@ -53,10 +56,12 @@ ScorerInfo describe() {
   info.formula =
       "score_j = z(mean over neighbours of j of ||v_j|| mean over the group of sum over q of a_qj)";
   info.kind = ScorerKind::kContext;
-  info.fields = {int_field("chunk", int64_t{256}, 1, 4096, "tokens that see each other"),
-                 name_field("scale", std::string("no"), {"no", "yes"}, "divide q.k by sqrt(head size)"),
-                 name_field("pad", std::string("kvpress"), {"kvpress", "masked"},
-                            "whether zeros that fill the last chunk take part, as in kvpress")};
+  info.fields = {
+      int_field("chunk", int64_t{256}, 1, 4096, "tokens that see each other"),
+      name_field("scale", std::string("no"), {"no", "yes"}, "divide q.k by sqrt(head size)"),
+      name_field(
+          "pad", std::string("kvpress"), {"kvpress", "masked", "none"},
+          "what zeros that fill the last chunk take part in: both as in kvpress, queries only, nothing")};
   info.create = [](const ScorerContext& context) { return std::make_unique<NonCausalAttention>(context); };
   return info;
 }

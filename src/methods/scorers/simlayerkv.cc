@@ -1,19 +1,20 @@
 // SimLayerKV.
 // Idea: Some layers are lazy: at the end of a text they look at its first and its latest tokens only. They
 // need no others; all other layers keep everything.
-// Paper: Zhang et al.: SimLayerKV: A Simple Framework for Layer-Level KV Cache Reduction, arXiv:2410.13846.
+// Paper: Zhang et al.: SimLayerKV: A Simple Framework for Layer-Level KV Cache Reduction,
+// arXiv:2410.13846.
 // Symbols: share is the attention of the last `last` queries that goes to the first `sinks` entries and to
-// the `recent` entries before those queries, mean over the queries and all query heads of the layer; T is the
-// number of tokens. An entry scores -1 when it goes, else 1.
-// Differs: kvpress's threshold is 1 by default, which no share exceeds, so nothing happens; here it is 0.9,
-// kvpress's advice for Llama 3 (it names 0.65 for Llama 2, 0.8 for Mistral, 0.85 for Qwen). As in kvpress, a
-// lazy layer keeps recent - last of the latest entries, fewer than it was tested with, and contexts of no
-// more than sinks + recent + last tokens are left as they are. The paper decides for each request after the
-// prompt and lets lazy layers slide on while it is answered; here, as in kvpress, nothing goes after the
-// context's end (two_phase with streaming_llm does that). Bytes per token: none; `last` queries per layer and
-// query head are carried until the context's end. In kvpress: SimLayerKVPress (lazy_threshold=1.0, n_last=1,
-// n_recent=1024, n_initial=4). Examples: simlayerkv() simlayerkv(lazy=0.65)
-// simlayerkv(lazy=0.8,recent=256,sinks=4)
+// the `recent` entries before those queries, mean over the queries and all query heads of the layer; T is
+// the number of tokens. An entry scores -1 when it goes, else 1.
+// Differs: kvpress's threshold is 1 by default, which no share exceeds, so nothing happens; here it is
+// 0.9, kvpress's advice for Llama 3 (it names 0.65 for Llama 2, 0.8 for Mistral, 0.85 for Qwen). As in
+// kvpress, a lazy layer keeps recent - last of the latest entries, fewer than it was tested with, and
+// contexts of no more than sinks + recent + last tokens are left as they are. The paper decides for each
+// request after the prompt and lets lazy layers slide on while it is answered; here, as in kvpress,
+// nothing goes after the context's end (two_phase with streaming_llm does that).
+// Bytes per token: none; `last` queries per layer and query head are carried until the context's end.
+// In kvpress: SimLayerKVPress (lazy_threshold=1.0, n_last=1, n_recent=1024, n_initial=4).
+// Examples: simlayerkv() simlayerkv(lazy=0.65) simlayerkv(lazy=0.8,recent=256,sinks=4)
 #include <algorithm>
 #include <vector>
 
