@@ -21,13 +21,13 @@ bool any_wants_entries(const Method& method, size_t first = 0) {
 }
 
 // Actions as wrappers see them.
-std::vector<ActingHead> views_of(const Method& method, int layer, int first_head, int64_t n,
+std::vector<ActingHead> views_of(const Method& method, DType type, int layer, int first_head, int64_t n,
                                  std::span<HeadAction> actions) {
   std::vector<ActingHead> views;
   for (size_t h = 0; h < actions.size(); ++h) {
     HeadAction& action = actions[h];
     const int head = first_head + static_cast<int>(h);
-    const Policy policy = method.policy_of(layer, head);
+    const Policy policy = method.policy_of(layer, head, type);
     views.push_back({head, policy.sinks, n - policy.window_at(n), action.positions, action.scores,
                      action.limit, action.exact_limit, action.k.size() ? action.k.data() : nullptr,
                      action.v.size() ? action.v.data() : nullptr, action.stays, action.changed});
@@ -51,7 +51,7 @@ size_t model_wrapper(const Method& method) {
 
 void KvCache::collect(int layer, int head, int64_t n, bool with_entries, HeadAction& action) const {
   const HeadStore& store = stores_[index(layer, head)];
-  const Policy policy = acting().policy_of(layer, head);
+  const Policy policy = acting().policy_of(layer, head, options_.type);
   const auto count = static_cast<size_t>(store.size());
   const int d = method_->shape.head_dim;
   action.limit = policy.threshold() ? store.size() : policy.limit_at(n);
@@ -128,7 +128,7 @@ void KvCache::adjust(int layer, int first_head, int64_t n, size_t first, size_t 
                      std::span<HeadAction> actions) {
   for (size_t w = first; w < last; ++w) {
     const Wrapper& wrapper = *acting().wrappers[w];
-    std::vector<ActingHead> views = views_of(acting(), layer, first_head, n, actions);
+    std::vector<ActingHead> views = views_of(acting(), options_.type, layer, first_head, n, actions);
     ActingHeads unit{&method_->shape, layer, n, views, {}};
     if (wrapper.wants_output()) unit.output = options_.output->layer(layer);
     wrapper.adjust(unit);
@@ -139,7 +139,7 @@ void KvCache::adjust(int layer, int first_head, int64_t n, size_t first, size_t 
 void KvCache::revise(int layer, int first_head, int64_t n, std::span<HeadAction> actions) {
   for (const auto& wrapper : acting().wrappers) {
     if (!wrapper->revises()) continue;
-    std::vector<ActingHead> views = views_of(acting(), layer, first_head, n, actions);
+    std::vector<ActingHead> views = views_of(acting(), options_.type, layer, first_head, n, actions);
     ActingHeads unit{&method_->shape, layer, n, views, {}};
     wrapper->revise(unit);
   }
@@ -157,8 +157,9 @@ void KvCache::choose(int layer, int first_head, int64_t n, std::span<HeadAction>
                      std::vector<int32_t>& gone) {
   for (size_t h = 0; h < actions.size(); ++h) {
     const int head = first_head + static_cast<int>(h);
-    changes_[index(layer, head)].counts += act_once(acting().policy_of(layer, head), n, actions[h].limit,
-                                                    actions[h].positions, actions[h].scores, gone);
+    changes_[index(layer, head)].counts +=
+        act_once(acting().policy_of(layer, head, options_.type), n, actions[h].limit, actions[h].positions,
+                 actions[h].scores, gone);
     for (const int32_t i : gone) actions[h].stays[i] = 0;
   }
   if (acting().revises()) revise(layer, first_head, n, actions);
@@ -179,7 +180,7 @@ void KvCache::act_together(int layer, int first_head, int heads, int64_t n, Atte
     int64_t live = 0, allowed = 0;
     for (int head = first_head; head < first_head + heads; ++head) {
       live += entries(layer, head).size();
-      allowed += method.policy_of(layer, head).limit_at(n);
+      allowed += method.policy_of(layer, head, options_.type).limit_at(n);
     }
     if (live <= allowed) return;
   }
@@ -213,7 +214,7 @@ void KvCache::act_on_model(int64_t n) {
   });
   std::vector<ActingHead> views;
   for (int layer = 0; layer < layers; ++layer) {
-    const std::vector<ActingHead> own = views_of(method, layer, 0, n, of_layer(layer));
+    const std::vector<ActingHead> own = views_of(method, options_.type, layer, 0, n, of_layer(layer));
     views.insert(views.end(), own.begin(), own.end());
   }
   ActingHeads unit{&method_->shape, -1, n, views, {}};

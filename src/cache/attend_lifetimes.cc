@@ -21,7 +21,7 @@ bool KvCache::plan_evictions(const LayerBlock& piece, int head, AttendScratch& s
     return true;
   }
   if (!acting().fixed()) return false;
-  const Policy policy = acting().policy_of(piece.layer, head);
+  const Policy policy = acting().policy_of(piece.layer, head, options_.type);
   if (!may_evict(policy, store.size() - piece.rows, piece.first, piece.rows)) return false;
   scratch.evict_at.resize(size);
   const std::span<const int32_t> positions = store.stored_positions();  // first: it may move the scores

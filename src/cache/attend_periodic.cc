@@ -39,7 +39,7 @@ void KvCache::score_in_order(int layer, int head, int64_t n, AttendScratch& scra
 }
 
 void KvCache::act_on_head(int layer, int head, int64_t n, AttendScratch& scratch) {
-  const Policy policy = acting().policy_of(layer, head);
+  const Policy policy = acting().policy_of(layer, head, options_.type);
   if (policy.neutral() || (!policy.threshold() && entries(layer, head).size() <= policy.limit_at(n))) return;
   score_in_order(layer, head, n, scratch);
   changes_[index(layer, head)].counts += act_once(policy, n, scratch.positions, scratch.scores, scratch.gone);

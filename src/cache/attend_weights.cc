@@ -56,7 +56,7 @@ void KvCache::act_on_chain(const LayerBlock& piece, int first_head, int64_t n, c
 
 void KvCache::attend_by_weights(const LayerBlock& piece, int chain, AttendScratch& scratch) {
   const int first_head = chain * chain_heads_;
-  const Policy policy = acting().policy_of(piece.layer, first_head);
+  const Policy policy = acting().policy_of(piece.layer, first_head, options_.type);
   const bool acts = acting().weights() && !policy.neutral();
   for (int r = 0; r < piece.rows; ++r) {
     attend_row(piece, first_head, r, scratch);

@@ -58,8 +58,8 @@ void KvCache::end_context_of_chain(int layer, int head, AttendScratch& scratch) 
         std::copy_n(state, positions.size(), scratch.scores.data());
       }
     }
-    const EvictionCounts now =
-        act_once(acting().policy_of(layer, first), tokens_, positions, scratch.scores, scratch.gone);
+    const EvictionCounts now = act_once(acting().policy_of(layer, first, options_.type), tokens_, positions,
+                                        scratch.scores, scratch.gone);
     for (int h = first; h < first + heads; ++h) {
       changes_[index(layer, h)].counts += now;
       evict(layer, h, scratch.gone, tokens_);

@@ -95,8 +95,10 @@ void check_phases(const Method& method) {
 
 }  // namespace
 
-Policy Method::policy_of(int layer, int head) const {
+Policy Method::policy_of(int layer, int head, DType type) const {
   Policy policy = spec.policy.of_head(layer, head);
+  policy.token_bytes =
+      int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim * static_cast<int64_t>(element_size(type));
   if (shape.window(layer) > 0) policy.reach = shape.window(layer);
   return policy;
 }
@@ -162,18 +164,15 @@ int Method::carried_floats(int head) const {
   return weights()->state_width();
 }
 
-std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape, DType type) {
+std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape) {
   auto method = std::make_shared<Method>();
   method->spec = spec;
   method->shape = shape;
-  if (spec.codec) type = spec.codec->type;
   if (spec.scorer) {
     method->scorer =
         spec.scorer->create({shape, spec.values, spec.seed, spec.model_path, spec.policy.threshold()});
     Policy& policy = method->spec.policy;
     policy.layers = shape.layers;
-    policy.token_bytes = int64_t{2} * shape.layers * shape.kv_heads * shape.head_dim *
-                         static_cast<int64_t>(element_size(type));
     policy.queries = method->scorer->recent_queries();
     for (const WrapperSpec& wrapper : spec.wrappers) {
       method->wrappers.push_back(wrapper.info->create(wrapper.values));
@@ -184,7 +183,7 @@ std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelSha
     check_renumbering(*method);
   }
   if (spec.context) {
-    method->context = make_method(*spec.context, shape, type);
+    method->context = make_method(*spec.context, shape);
     check_phases(*method);
   }
   return method;

@@ -19,8 +19,8 @@ struct Method {
   // watch from the first token on.
   std::shared_ptr<const Method> context;
 
-  // The policy of one KV head, within the reach of its layer.
-  Policy policy_of(int layer, int head) const;
+  // The policy of one KV head in a cache of this type, within the reach of its layer.
+  Policy policy_of(int layer, int head, DType type) const;
   // The scorer as its kind, or null.
   const FixedScorer* fixed() const;
   const WeightsScorer* weights() const;
@@ -51,10 +51,9 @@ struct Method {
   int acting_wrappers() const;
 };
 
-// `type` is that of the run's cache where no codec says another. Throws UserError when the scorer cannot be
+// Throws UserError when the scorer cannot be
 // made for this model (a learned scorer of other sizes, no file,
 // ...), a table of budgets does not fit it, or two phases cannot follow each other.
-std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape,
-                                          DType type = DType::kF32);
+std::shared_ptr<const Method> make_method(const MethodSpec& spec, const ModelShape& shape);
 
 }  // namespace kvlab

@@ -87,6 +87,7 @@ struct WrapperInfo {
   bool uneven = false;       // heads of a layer may keep different entries although the scorer keeps the same
   bool compares_heads = false;  // compares scores of different heads
   bool counts = true;           // leaves as many entries per head and layer as the budget says
+  bool rounds = false;          // leaves fewer entries in all than the budget says
   std::function<std::unique_ptr<Wrapper>(const Values&)> create;
 };
 

@@ -20,8 +20,13 @@ struct SeenLayer {
 // complete, and lets it go: of a document of one block only one layer is ever held.
 class Planner : public LayerTap {
  public:
-  Planner(const Method& method, int64_t tokens, std::optional<int64_t> context, uint64_t document)
-      : method_(method), tokens_(tokens), context_(context), document_(document), seen_(method.shape.layers) {
+  Planner(const Method& method, DType type, int64_t tokens, std::optional<int64_t> context, uint64_t document)
+      : method_(method),
+        type_(type),
+        tokens_(tokens),
+        context_(context),
+        document_(document),
+        seen_(method.shape.layers) {
     record_.heads = method.shape.kv_heads;
     record_.evict_at.assign(static_cast<size_t>(method.shape.layers) * method.shape.kv_heads,
                             std::vector<int32_t>(static_cast<size_t>(tokens), kNever));
@@ -46,7 +51,7 @@ class Planner : public LayerTap {
         view.k = seen->k[head].data();
         view.v = seen->v[head].data();
       }
-      method_.planned()->plan(view, method_.policy_of(layer, head),
+      method_.planned()->plan(view, method_.policy_of(layer, head, type_),
                               record_.evict_at[static_cast<size_t>(layer) * shape.kv_heads + head]);
     });
   }
@@ -75,6 +80,7 @@ class Planner : public LayerTap {
   }
 
   const Method& method_;
+  DType type_;  // of the cache
   int64_t tokens_;
   std::optional<int64_t> context_;
   uint64_t document_;
@@ -94,11 +100,12 @@ std::shared_ptr<const LifetimeRecord> plan_lifetimes_ahead(const std::shared_ptr
                                                            std::optional<int64_t> context,
                                                            const CacheOptions& options) {
   KVLAB_CHECK(method->planned());
-  const auto planner =
-      std::make_shared<Planner>(*method, static_cast<int64_t>(tokens.size()), context, options.document);
+  const DType type = method->spec.codec ? method->spec.codec->type : options.type;
+  const auto planner = std::make_shared<Planner>(*method, type, static_cast<int64_t>(tokens.size()), context,
+                                                 options.document);
   if (method->planned()->hindsight()) {
     CacheOptions first_pass;
-    first_pass.type = method->spec.codec ? method->spec.codec->type : options.type;
+    first_pass.type = type;
     first_pass.document = options.document;
     first_pass.tap = planner;
     Session(model, without_compression(method->shape), first_pass).extend(tokens);

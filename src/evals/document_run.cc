@@ -128,11 +128,13 @@ EntryCount count_between(const DocumentRun& run, const ModelShape& shape, int64_
 }
 
 // Entries outside each head's own window; without a budget, outside the common one.
-EntryCount count_outside_own(const DocumentRun& run, const Method& method, int64_t n, int64_t common_window) {
+EntryCount count_outside_own(const DocumentRun& run, const KvCache& cache, int64_t n, int64_t common_window) {
+  const Method& method = cache.method();
   EntryCount count;
   for (size_t layer = 0; layer < run.live.size(); ++layer) {
     for (size_t head = 0; head < run.live[layer].size(); ++head) {
-      const Policy own = method.policy_of(static_cast<int>(layer), static_cast<int>(head));
+      const Policy own =
+          method.policy_of(static_cast<int>(layer), static_cast<int>(head), cache.options().type);
       const int64_t window = own.budget ? own.window_at(n) : common_window;
       count_head(run.live[layer][head], first_held(method.shape, layer, n), std::max<int64_t>(0, n - window),
                  count);
@@ -152,7 +154,7 @@ void count_entries(const Session& session, const RunOptions& options, DocumentRu
   result.overall = count_between(run, shape, n, 0, n);
   result.outside_window = count_between(run, shape, n, 0, outside);
   result.compressible = count_between(run, shape, n, std::min(spec.lasting_sinks(), outside), outside);
-  result.outside_effective_window = count_outside_own(run, cache.method(), n, options.common_window);
+  result.outside_effective_window = count_outside_own(run, cache, n, options.common_window);
 }
 
 // Entries of all layers and heads that a query at the end of n tokens sees without compression.

@@ -55,7 +55,9 @@ class Search {
                       " of what dense attention sees, above " + percent(options_.target);
       return matched;
     }
-    record.value = spec_.policy.threshold() ? search_threshold() : search_schedule();
+    record.value = spec_.policy.threshold() ? search_threshold()
+                   : leaves_fewer()         ? search_measured()
+                                            : search_schedule();
     matched.spec = with_value(spec_, record.value);
     record.reached = seen(record.value);
     record.runs = runs_;
@@ -95,9 +97,14 @@ class Search {
     }
   }
 
+  int64_t token_bytes() const {
+    return dense_cache_bytes(shape_of(model_->config()), 1, options_.run.kv_type);
+  }
+
   double scheduled(double value) const {
     Policy policy = spec_.policy;
     policy.value = value;
+    policy.token_bytes = token_bytes();
     return scheduled_seen(policy, slice_, options_.run.protocol);
   }
 
@@ -107,13 +114,42 @@ class Search {
     int64_t longest = 1;
     for (const TokenDocument& document : slice_)
       longest = std::max(longest, static_cast<int64_t>(document.tokens.size()));
-    double low = least_value(), high = whole ? static_cast<double>(longest) : 1.0;
-    for (int step = 0; step < 60 && high - low > (whole ? 1 : 1e-9); ++step) {
+    double low = least_value(), high = 1;
+    if (whole) high = static_cast<double>(longest);
+    if (spec_.policy.budget->bytes) high = static_cast<double>(token_bytes());
+    for (int step = 0; step < 60 && high - low > (whole ? 1 : 1e-9 * high); ++step) {
       const double middle = whole ? std::floor((low + high) / 2) : (low + high) / 2;
       (scheduled(middle) < options_.target ? low : high) = middle;
     }
     const double a = whole ? low : rounded(low), b = whole ? high : rounded(high);
     return std::abs(scheduled(a) - options_.target) <= std::abs(scheduled(b) - options_.target) ? a : b;
+  }
+
+  // Whether less is held than the schedule says, by how much only runs can tell.
+  bool leaves_fewer() const {
+    return std::any_of(spec_.wrappers.begin(), spec_.wrappers.end(),
+                       [](const WrapperSpec& wrapper) { return wrapper.info->rounds; });
+  }
+
+  // The more the budget allows, the more is seen. Starts from what the schedule says.
+  double search_measured() {
+    const bool whole = spec_.policy.budget->field.type == Field::Type::kInt;
+    double low = search_schedule();
+    double high = low;
+    while (seen(high) < options_.target && runs_ < kMostRuns) {
+      low = high;
+      high *= 1.1;
+      if (!whole) high = rounded(std::min(1.0, high));
+      if (whole) high = std::ceil(high);
+      if (high == low) return low;
+    }
+    while (runs_ < kMostRuns) {
+      const double middle = whole ? std::floor((low + high) / 2) : rounded((low + high) / 2);
+      if (middle == low || middle == high) break;
+      if (std::abs(seen(middle) / options_.target - 1) <= options_.tolerance / 2) return middle;
+      (seen(middle) < options_.target ? low : high) = middle;
+    }
+    return std::abs(seen(low) - options_.target) <= std::abs(seen(high) - options_.target) ? low : high;
   }
 
   // The higher the threshold, the less is seen, but for what evictions in one layer change in the next.

@@ -55,6 +55,10 @@ std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
   // Scorers by weights may decide for all heads of a layer together, and then take no budgets by head.
   if (budget.read)
     return fmt::format("{}=\"{}\"", budget.name, budget_file(scorer.kind != ScorerKind::kWeights));
+  const ModelShape shape = tiny_shape();
+  // Of an f32 cache; one in bf16 keeps the double.
+  if (budget.bytes)
+    return fmt::format("{}={}", budget.name, 0.3 * 8 * shape.layers * shape.kv_heads * shape.head_dim);
   return budget.field.type == Field::Type::kInt ? fmt::format("{}=24", budget.name)
                                                 : fmt::format("{}=0.3", budget.name);
 }

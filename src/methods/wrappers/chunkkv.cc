@@ -97,6 +97,7 @@ WrapperInfo describe() {
   info.no_threshold = "chunks are ranked, not measured";
   info.uneven = false;
   info.counts = false;
+  info.rounds = true;
   info.create = [](const Values& values) { return std::make_unique<ChunkKv>(values.integer("chunk")); };
   return info;
 }

@@ -1,0 +1,81 @@
+#include "golden/prefill_support.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "engine/scoring.h"
+#include "support/cache_scores.h"
+
+namespace kvlab::testing {
+
+namespace {
+
+PerHead scores_of_all(const KvCache& cache) {
+  const Method& method = cache.method();
+  PerHead scores(method.shape.layers);
+  if (!method.fixed() && !method.weights() && !method.periodic()) return {};
+  for (int layer = 0; layer < method.shape.layers; ++layer) {
+    for (int head = 0; head < method.shape.kv_heads; ++head)
+      scores[layer].push_back(scores_of(cache, layer, head));
+  }
+  return scores;
+}
+
+PerHead live_entries(const KvCache& cache, int64_t context) {
+  const ModelShape& shape = cache.method().shape;
+  PerHead live(shape.layers);
+  for (int layer = 0; layer < shape.layers; ++layer) {
+    for (int head = 0; head < shape.kv_heads; ++head) {
+      live[layer].emplace_back(static_cast<size_t>(context));
+      for (const int32_t position : cache.store(layer, head).positions()) live[layer][head][position] = 1;
+    }
+  }
+  return live;
+}
+
+HiddenStates last_row(const HiddenStates& states) {
+  HiddenStates last;
+  last.rows = 1;
+  last.size = states.size;
+  last.values = Buffer<float>(static_cast<size_t>(states.size));
+  std::copy_n(states.row(states.rows - 1), states.size, last.values.data());
+  return last;
+}
+
+}  // namespace
+
+int Continuation::count(int layer, int head) const {
+  const auto& live = kept.at(layer).at(head);
+  return static_cast<int>(std::count(live.begin(), live.end(), 1.0f));
+}
+
+Continuation run_prefill(const std::shared_ptr<const Model>& model, const MethodSpec& spec,
+                         std::span<const int32_t> tokens, int64_t context) {
+  Session session(model, make_method(spec, shape_of(model->config())), {});
+  const auto length = static_cast<size_t>(context);
+  const HiddenStates first = session.extend(tokens.first(length));
+  Continuation result;
+  result.scores = scores_of_all(session.cache());
+  session.end_context();
+  result.kept = live_entries(session.cache(), context);
+  result.nll = token_losses(*model, last_row(first), tokens.subspan(length, 1));
+  const HiddenStates rest = session.extend(tokens.subspan(length));
+  const auto more = token_losses(*model, rest, tokens.subspan(length + 1));
+  result.nll.insert(result.nll.end(), more.begin(), more.end());
+  return result;
+}
+
+std::optional<MethodSpec> known_recipe(const std::string& recipe, std::string& why) {
+  try {
+    return resolve_recipe(recipe, {});
+  } catch (const UserError& error) {
+    why = error.what();
+    return std::nullopt;
+  }
+}
+
+bool wraps(const std::string& recipe) {
+  return recipe.find("of=") != std::string::npos;
+}
+
+}  // namespace kvlab::testing
