@@ -19,5 +19,6 @@ void fuzz_recipe(std::span<const uint8_t> input);
 void fuzz_documents(std::span<const uint8_t> input);      // JSONL and plain text, packed or not
 void fuzz_sentencepiece(std::span<const uint8_t> input);  // tokenizer.model
 void fuzz_token_ids(std::span<const uint8_t> input);      // the file of `kvlab score --ids`
+void fuzz_trained_on(std::span<const uint8_t> input);     // the record of a scorer's training text
 
 }  // namespace kvlab::fuzz

@@ -12,10 +12,11 @@ declare -A allowed=(
   [methods]="base tensor kernels format cache"
   [models]="base tensor kernels format models"
   [engine]="base tensor kernels format tokenizer cache models engine"
+  [train]="base tensor kernels format tokenizer cache models engine results train"
   [results]="base results"
   [evals]="base tensor kernels format tokenizer cache models engine results evals"
   [reports]="base results reports"
-  [cli]="base tensor kernels format tokenizer cache methods models engine results evals reports cli"
+  [cli]="base tensor kernels format tokenizer cache methods models engine train results evals reports cli"
 )
 bad=0
 while IFS=: read -r file line include; do

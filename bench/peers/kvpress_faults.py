@@ -8,7 +8,6 @@ Needs torch, transformers and kvpress only, no files and no network. docs/kvpres
 Each demonstration first prints what one should see, then what is seen.
 """
 import argparse
-import contextlib
 import logging
 import math
 from collections.abc import Callable
@@ -18,15 +17,16 @@ import numpy as np
 import torch
 from kvpress import (AdaKVPress, BlockPress, ChunkKVPress, ChunkPress, CriticalKVPress, DecodingPress, DuoAttentionPress,
                      ExpectedAttentionPress, KnormPress, KVzipPress, LagKVPress, LeverageScorePress, NonCausalAttnPress,
-                     PyramidKVPress, RandomPress, ScorerPress, SimLayerKVPress, SnapKVPress, StreamingLLMPress)
+                     PyramidKVPress, RandomPress, SimLayerKVPress, SnapKVPress, StreamingLLMPress)
 from kvpress.attention_patch import search_hyperplane
 from kvpress.presses import kvzip_press
 from kvpress.presses.criticalkv_press import CriticalAdaKVPress
 from torch import Tensor
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import DynamicCache
 
-LAYERS, QUERY_HEADS, KV_HEADS, HEAD_DIM, VOCABULARY = 3, 6, 2, 16, 200
-GROUP = QUERY_HEADS // KV_HEADS
+from kvpress_fault_model import (HEAD_DIM, KV_HEADS, LAYERS, MODEL, Noted, decode, feed, make_text, masked, overlap, positions,
+                                 prefill)
+
 DEMONSTRATIONS: dict[str, Callable[[], None]] = {}
 
 
@@ -37,86 +37,6 @@ def demonstration(show: Callable[[], None]) -> Callable[[], None]:
 
 def say(what: str, value: object = "") -> None:
     print(f"    {what}{': ' if value != '' else ''}{value}")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# A model, a text, and runs
-
-def make_model() -> LlamaForCausalLM:
-    torch.manual_seed(1)
-    config = LlamaConfig(vocab_size=VOCABULARY, hidden_size=96, intermediate_size=128, num_hidden_layers=LAYERS,
-                         num_attention_heads=QUERY_HEADS, num_key_value_heads=KV_HEADS, head_dim=HEAD_DIM,
-                         max_position_embeddings=4096, initializer_range=0.2)
-    model = LlamaForCausalLM(config).eval()
-    model.set_attn_implementation("sdpa")
-    return model
-
-
-MODEL = make_model()
-
-
-def make_text(length: int, rows: int = 1) -> Tensor:
-    return torch.randint(3, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(length))
-
-
-def feed(ids: Tensor, cache: DynamicCache, first: int = 0) -> None:
-    positions = torch.arange(first, first + ids.shape[1])
-    MODEL(ids, past_key_values=cache, use_cache=True, position_ids=positions[None], cache_position=positions)
-
-
-def prefill(press, ids: Tensor) -> DynamicCache:
-    """The cache after one pass under a press, which is left when the pass is over."""
-    for layer in MODEL.model.layers:
-        layer.self_attn.masked_key_indices = None
-    cache = DynamicCache(config=MODEL.config)
-    with press(MODEL):
-        feed(ids, cache)
-    return cache
-
-
-def masked(layer: int) -> list[set[int]]:
-    """Positions that a press marked as gone, per KV head."""
-    indices = MODEL.model.layers[layer].self_attn.masked_key_indices
-    return [{int(p) for h, p in zip(indices[1], indices[2]) if h == head} for head in range(KV_HEADS)]
-
-
-def positions(kept: Tensor, every: Tensor) -> list[int]:
-    """Where rows of `kept` stand in `every`, in the order of `kept`."""
-    return (kept[:, None] == every[None]).all(-1).float().argmax(-1).tolist()
-
-
-class Noted:
-    """What one layer's attention was given and what stands in the cache, taken by a hook."""
-
-    def __init__(self, layer: int):
-        self.module = MODEL.model.layers[layer].self_attn
-        self.module.rotary_emb = MODEL.model.rotary_emb
-
-    def __call__(self, ids: Tensor) -> "Noted":
-        cache = DynamicCache(config=MODEL.config)
-        hook = self.module.register_forward_hook(self.take, with_kwargs=True)
-        feed(ids, cache)
-        hook.remove()
-        layer = cache.layers[self.module.layer_idx]
-        self.keys, self.values = layer.keys, layer.values
-        return self
-
-    def take(self, module, inputs, kwargs, output) -> None:
-        self.hidden, self.rotary, self.kwargs = kwargs["hidden_states"], kwargs["position_embeddings"], kwargs
-
-    def score(self, press: ScorerPress, begin: int = 0, end: int | None = None, **kwargs) -> Tensor:
-        part = slice(begin, end)
-        return press.score(self.module, self.hidden[:, part], self.keys[:, :, part], self.values[:, :, part], None,
-                           self.kwargs | kwargs)[0]
-
-    def rotary_of(self, begin: int, end: int) -> tuple[Tensor, Tensor]:
-        return tuple(x[:, begin:end] for x in self.rotary)
-
-
-def overlap(a: Tensor, b: Tensor, kept: int) -> float:
-    """Share of the best `kept` entries that two scores have in common, over the heads."""
-    best = [set(row.topk(kept).indices.tolist()) for row in a], [set(row.topk(kept).indices.tolist()) for row in b]
-    return sum(len(x & y) for x, y in zip(*best)) / (kept * len(a))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -185,7 +105,7 @@ def streaming_heads_grow() -> None:
 
 @demonstration
 def padding_takes_weight() -> None:
-    """NonCausalAttnPress writes -1e-9 over the logits of padding where -1e9 was meant."""
+    """NonCausalAttnPress writes -1e-9 over the logits of padding where a large negative number was meant."""
     press = NonCausalAttnPress(0.5)
     q = torch.randn(1, 1, 300, HEAD_DIM, generator=torch.Generator().manual_seed(2))
     sums = press.non_causal_chunked_attn(q, q, 256)[0, 0]
@@ -201,7 +121,7 @@ def padding_takes_weight() -> None:
 
 @demonstration
 def short_contexts_are_cut() -> None:
-    """LagKVPress says of contexts too short for it that it does not compress them."""
+    """LagKVPress gives contexts too short for it a ramp of scores, by which they are cut all the same."""
     ids = make_text(200)
     noted = Noted(0)(ids)
     cache = prefill(LagKVPress(0.5), ids)
@@ -359,7 +279,7 @@ def chat_prefix_goes_first() -> None:
     prefill(KVzipPress(0.2), make_text(200))
     kvzip_press.AutoTokenizer = before
     gone = [head for layer in range(LAYERS) for head in masked(layer)]
-    say("a prefix of 30 tokens, 170 of text, a fifth to go: of positions 4 ... 29 about a fifth should go")
+    say("a prefix of 30 tokens, 170 of text, a fifth to go: positions 4 ... 29 should be judged like others")
     say("heads (of all layers) that lost all of them", f"{sum(set(range(4, 30)) <= head for head in gone)} of {len(gone)}")
 
 
@@ -417,26 +337,12 @@ def expected_attention_in_decoding() -> None:
 @demonstration
 def recency_in_decoding() -> None:
     """DecodingPress leaves entries in the order of their scores, and StreamingLLM takes the order for age."""
-    cache = decode(DecodingPress(StreamingLLMPress(), compression_interval=20, target_size=60), 100, 60)
-    every = Noted(0)(cache.text).keys[0, 0]
-    kept = sorted(positions_near(cache.layers[0].keys[0, 0], every))
+    cache, ids = decode(DecodingPress(StreamingLLMPress(), compression_interval=20, target_size=60), 100, 60)
+    every = Noted(0)(ids).keys[0, 0]
+    kept = sorted(positions(cache.layers[0].keys[0, 0], every))
     right = [*range(4), *range(104, 160)]
     say("after 160 tokens, 4 sinks and the 56 latest of 60 should be left", "0-3, 104-159")
     say("left that should not be", [p for p in kept if p not in right])
-
-
-def decode(press, context: int, tokens: int) -> DynamicCache:
-    ids, cache = make_text(context + tokens), DynamicCache(config=MODEL.config)
-    with press(MODEL):
-        feed(ids[:, :context], cache)
-        for i in range(context, context + tokens):
-            feed(ids[:, i:i + 1], cache, first=i)
-    cache.text = ids
-    return cache
-
-
-def positions_near(kept: Tensor, every: Tensor) -> list[int]:
-    return torch.cdist(kept, every).argmin(-1).tolist()
 
 
 @demonstration
@@ -460,20 +366,19 @@ def ratios_lose_an_entry() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*DEMONSTRATIONS, []])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="those to show")
     parser.add_argument("--list", action="store_true", help="name the demonstrations")
     arguments = parser.parse_args()
     if arguments.list:
         print(*DEMONSTRATIONS, sep="\n")
         return
+    if unknown := [name for name in arguments.names if name not in DEMONSTRATIONS]:
+        parser.error(f"no demonstration {unknown[0]!r}; --list names them")
     logging.disable(logging.WARNING)
-    torch.set_grad_enabled(False)
-    torch.set_num_threads(1)
     print(f"kvpress {version('kvpress')}, torch {version('torch')}, transformers {version('transformers')}")
     for name in arguments.names or DEMONSTRATIONS:
         print(f"{name}: {DEMONSTRATIONS[name].__doc__}")
-        with contextlib.suppress(KeyboardInterrupt):
-            DEMONSTRATIONS[name]()
+        DEMONSTRATIONS[name]()
 
 
 if __name__ == "__main__":

@@ -30,9 +30,23 @@ std::vector<ActingHead> views_of(const Method& method, DType type, int layer, in
     const Policy policy = method.policy_of(layer, head, type);
     views.push_back({head, policy.sinks, n - policy.window_at(n), action.positions, action.scores,
                      action.limit, action.exact_limit, action.k.size() ? action.k.data() : nullptr,
-                     action.v.size() ? action.v.data() : nullptr, action.stays, action.changed});
+                     action.v.size() ? action.v.data() : nullptr, action.given, action.stays,
+                     action.changed});
   }
   return views;
+}
+
+int64_t scored_apart(const Method& method) {
+  for (const auto& wrapper : method.wrappers) {
+    if (wrapper->scored_apart() > 0) return wrapper->scored_apart();
+  }
+  return 0;
+}
+
+// Those that change entries may ask what the scorer said of them.
+void keep_given(const Method& method, std::span<HeadAction> actions) {
+  if (!method.revises()) return;
+  for (HeadAction& action : actions) action.given = action.scores;
 }
 
 void set_limit(int64_t limit, HeadAction& action) {
@@ -77,8 +91,40 @@ void KvCache::collect(int layer, int head, int64_t n, bool with_entries, HeadAct
   }
 }
 
+// Periodic and context scorers, which see keys, values and past queries; of each chunk of the tokens alone
+// where a wrapper wants it so.
+void KvCache::score_anew(int layer, int first_head, int64_t n, std::span<HeadAction> actions) const {
+  const Method& method = acting();
+  const int64_t chunk = scored_apart(method), step = chunk > 0 ? chunk : std::max<int64_t>(1, n);
+  const int d = method_->shape.head_dim;
+  for (int64_t first = 0; first < n; first += step) {
+    std::vector<PeriodicView> views;
+    std::vector<float*> out;
+    for (size_t h = 0; h < actions.size(); ++h) {
+      HeadAction& action = actions[h];
+      const auto at = [&](int64_t position) {
+        return std::lower_bound(action.positions.begin(), action.positions.end(), position) -
+               action.positions.begin();
+      };
+      const auto begin = at(first), end = at(first + step);
+      if (begin == end) continue;
+      const auto& memory = stages_.back().memories[index(layer, first_head + static_cast<int>(h))];
+      views.push_back({layer, n, method.spec.policy.sinks,
+                       std::span<const int32_t>(action.positions)
+                           .subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
+                       action.k.data() + begin * d, action.v.data() + begin * d, memory.get()});
+      out.push_back(action.scores.data() + begin);
+    }
+    if (method.context_scorer()) {
+      if (!views.empty()) method.context_scorer()->score(views, out);
+      continue;
+    }
+    for (size_t h = 0; h < views.size(); ++h) method.periodic()->score(views[h], out[h]);
+  }
+}
+
 // Scores of heads that act together, [first_head, first_head + actions.size()).
-void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> actions) const {
+void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> actions) {
   const Method& method = acting();
   if (given_) {
     for (size_t h = 0; h < actions.size(); ++h) {
@@ -88,19 +134,7 @@ void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> 
     }
     return;
   }
-  if (method.wants_queries()) {
-    std::vector<PeriodicView> views;
-    std::vector<float*> out;
-    for (size_t h = 0; h < actions.size(); ++h) {
-      const auto& memory = stages_.back().memories[index(layer, first_head + static_cast<int>(h))];
-      views.push_back({layer, n, method.spec.policy.sinks, actions[h].positions, actions[h].k.data(),
-                       actions[h].v.data(), memory.get()});
-      out.push_back(actions[h].scores.data());
-    }
-    if (method.context_scorer()) return method.context_scorer()->score(views, out);
-    for (size_t h = 0; h < views.size(); ++h) method.periodic()->score(views[h], out[h]);
-    return;
-  }
+  if (method.wants_queries()) return score_anew(layer, first_head, n, actions);
   // What fixed and weights scorers carry lies in the store, by slot.
   const size_t stage = stages_.size() - 1;
   const bool joint = method.weights() && method.weights()->joint_heads();
@@ -110,8 +144,7 @@ void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> 
       continue;
     }
     const int head = first_head + static_cast<int>(h);
-    // Reading does not change what is shared with a fork.
-    auto& store = const_cast<HeadStore&>(stores_[index(layer, head)]);
+    HeadStore& store = entries(layer, head);
     const float* state = store.state_row(first_state(stage, head));
     std::vector<float> by_slot(static_cast<size_t>(store.size()));
     if (method.weights()) {
@@ -129,7 +162,7 @@ void KvCache::adjust(int layer, int first_head, int64_t n, size_t first, size_t 
   for (size_t w = first; w < last; ++w) {
     const Wrapper& wrapper = *acting().wrappers[w];
     std::vector<ActingHead> views = views_of(acting(), options_.type, layer, first_head, n, actions);
-    ActingHeads unit{&method_->shape, layer, n, views, {}};
+    ActingHeads unit{&method_->shape, layer, n, views, options_.document, {}};
     if (wrapper.wants_output()) unit.output = options_.output->layer(layer);
     wrapper.adjust(unit);
     for (size_t h = 0; h < actions.size(); ++h) set_limit(views[h].limit, actions[h]);
@@ -140,7 +173,7 @@ void KvCache::revise(int layer, int first_head, int64_t n, std::span<HeadAction>
   for (const auto& wrapper : acting().wrappers) {
     if (!wrapper->revises()) continue;
     std::vector<ActingHead> views = views_of(acting(), options_.type, layer, first_head, n, actions);
-    ActingHeads unit{&method_->shape, layer, n, views, {}};
+    ActingHeads unit{&method_->shape, layer, n, views, options_.document, {}};
     wrapper->revise(unit);
   }
   const int d = method_->shape.head_dim;
@@ -189,6 +222,7 @@ void KvCache::act_together(int layer, int first_head, int heads, int64_t n, Atte
   const bool with_entries = method.wants_queries() || any_wants_entries(method);
   for (int h = 0; h < heads; ++h) collect(layer, first_head + h, n, with_entries, actions[h]);
   score(layer, first_head, n, actions);
+  keep_given(method, actions);
   adjust(layer, first_head, n, 0, method.wrappers.size(), actions);
   choose(layer, first_head, n, actions, scratch.gone);
 }
@@ -206,6 +240,7 @@ void KvCache::act_on_model(int64_t n) {
     for (int h = 0; h < heads; ++h)
       collect(layer, h, n, method.wants_queries() || any_wants_entries(method), actions[h]);
     score(layer, 0, n, actions);
+    keep_given(method, actions);
     adjust(layer, 0, n, 0, split, actions);
     for (HeadAction& action : actions) {
       action.k = {};
@@ -217,12 +252,12 @@ void KvCache::act_on_model(int64_t n) {
     const std::vector<ActingHead> own = views_of(method, options_.type, layer, 0, n, of_layer(layer));
     views.insert(views.end(), own.begin(), own.end());
   }
-  ActingHeads unit{&method_->shape, -1, n, views, {}};
+  ActingHeads unit{&method_->shape, -1, n, views, options_.document, {}};
   method.wrappers[split]->adjust(unit);
   for (size_t i = 0; i < all.size(); ++i) set_limit(views[i].limit, all[i]);
   parallel_tasks(layers, [&](int layer, int) {
     const std::span<HeadAction> actions = of_layer(layer);
-    if (any_wants_entries(method, split + 1)) {
+    if (any_wants_entries(method, split + 1) || method.revises()) {
       for (int h = 0; h < heads; ++h) {
         HeadAction again;
         collect(layer, h, n, true, again);

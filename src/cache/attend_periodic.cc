@@ -29,6 +29,7 @@ void KvCache::score_in_order(int layer, int head, int64_t n, AttendScratch& scra
   }
   PeriodicView view;
   view.layer = layer;
+  view.head = head;
   view.n = n;
   view.sinks = acting().spec.policy.sinks;
   view.positions = scratch.positions;

@@ -16,8 +16,8 @@ struct HeadAction {
   int64_t limit = 0;                      // entries that may stay
   double exact_limit = 0;                 // before it was cut to whole entries
   std::vector<int32_t> order, positions;  // the slots, and their positions
-  std::vector<float> scores;
-  Buffer<float> k, v;  // [live][head_dim], where somebody wants them
+  std::vector<float> scores, given;       // as the wrappers left them, and as the scorer gave them
+  Buffer<float> k, v;                     // [live][head_dim], where somebody wants them
   std::vector<uint8_t> stays, changed;
 };
 

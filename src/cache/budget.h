@@ -14,7 +14,9 @@ namespace kvlab {
 
 // The limits of a budget per layer and KV head.
 struct HeadBudgets {
-  std::string source;  // the file they are from, as errors and recipes name it
+  std::string source;     // where they are from, as errors name it: the file
+  std::string parameter;  // as a recipe writes them: parameter="written"
+  std::string written;
   std::string budget;  // whose values these are: "keep"
   int layers = 0;
   int heads = 0;               // 1: one value for all heads of a layer
@@ -34,8 +36,8 @@ struct BudgetInfo {
   std::function<int64_t(double value, int64_t n, int64_t protected_now)> limit;
   // True when no entry can ever go (keep=1).
   std::function<bool(double value)> neutral;
-  // A budget that only names a file of another one's values: reads them. Null for all others.
-  std::function<HeadBudgets(const std::string& path)> read = {};
+  // A budget whose text holds another one's values, or names a file of them: reads them. Null for all others.
+  std::function<HeadBudgets(const std::string& text)> read = {};
   // The limit before it is cut to whole entries, for sharing it out over layers. Null: as limit().
   std::function<double(double value, int64_t n)> exact = {};
   // The value is in bytes per token: limit() is asked with it as a fraction of the uncompressed cache's.

@@ -208,7 +208,8 @@ class KvCache {
   // The same on all heads of all layers, where the budget is shared out over the model.
   void act_on_model(int64_t n);
   void collect(int layer, int head, int64_t n, bool entries, HeadAction& action) const;
-  void score(int layer, int first_head, int64_t n, std::span<HeadAction> actions) const;
+  void score(int layer, int first_head, int64_t n, std::span<HeadAction> actions);
+  void score_anew(int layer, int first_head, int64_t n, std::span<HeadAction> actions) const;
   void adjust(int layer, int first_head, int64_t n, size_t first, size_t last, std::span<HeadAction> actions);
   void choose(int layer, int first_head, int64_t n, std::span<HeadAction> actions,
               std::vector<int32_t>& gone);

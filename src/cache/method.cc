@@ -64,6 +64,12 @@ void check_wrappers_fit(const Method& method) {
 // Sums of heads and layers that differ cannot follow on one numbering.
 void check_renumbering(const Method& method) {
   if (!method.renumbers()) return;
+  if (!method.shape.windows.empty()) {
+    throw UserError(
+        method.spec.display +
+        ": this model has layers with sliding windows, which see by distance, and renumbered tokens "
+        "have other distances; take a recipe without new positions");
+  }
   const Policy& policy = method.spec.policy;
   const bool spread = policy.spread || policy.table;
   for (const WrapperSpec& wrapper : method.spec.wrappers) {

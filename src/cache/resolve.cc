@@ -66,7 +66,7 @@ void set_budget(MethodSpec& spec, const BudgetInfo* budget, double value) {
   if (spec.policy.budget) {
     throw UserError(spec.scorer->name + ": two budgets, '" + spec.policy.budget->name + "' and '" +
                     budget->name +
-                    "'; give exactly one of threshold, keep, size, bytes, free_density, budget");
+                    "'; give exactly one of threshold, keep, size, bytes, free_density, budget, layers");
   }
   spec.policy.budget = budget;
   spec.policy.value = value;
@@ -78,8 +78,10 @@ const BudgetInfo* budget_named(const std::string& name) {
   return budget;
 }
 
-void read_table(MethodSpec& spec, const BudgetInfo& from, const std::string& path) {
-  const auto table = std::make_shared<const HeadBudgets>(from.read(path));
+void read_table(MethodSpec& spec, const BudgetInfo& from, const std::string& text) {
+  HeadBudgets read = from.read(text);
+  read.parameter = from.name;
+  const auto table = std::make_shared<const HeadBudgets>(std::move(read));
   const double sum = std::accumulate(table->values.begin(), table->values.end(), 0.0);
   set_budget(spec, budget_named(table->budget), sum / static_cast<double>(table->values.size()));
   spec.policy.table = table;
@@ -230,7 +232,7 @@ void check_budget(const MethodSpec& spec) {
 template <typename Add>
 void add_policy(const Policy& policy, const Add& add) {
   if (policy.table) {
-    add("budget", policy.table->source);
+    add(policy.table->parameter, policy.table->written);
   } else if (policy.budget->field.type == Field::Type::kInt) {
     add(policy.budget->name, static_cast<int64_t>(policy.value));
   } else {
@@ -388,7 +390,7 @@ MethodSpec resolve_phase(Recipe recipe, const RecipeDefaults& defaults, Phase ph
   for (size_t p = 1; p < recipe.parts.size(); ++p) add_codec(spec, recipe.parts[p]);
   default_budget(spec, written, defaults);
   default_protection(spec, written, defaults);
-  if (spec.scorer->learned && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
+  if (spec.scorer->name == "kvzap" && spec.model_path.empty()) spec.model_path = defaults.scorer_model;
   check_budget(spec);
   check_wrappers(spec);
   spec.recipe = canonical(spec);

@@ -23,6 +23,7 @@ const Info* find_part(const std::vector<const Info*>& all, const std::string& na
   return nullptr;
 }
 // Puts what a name stands for in the place of the name; arguments written after the name replace its own.
+// What is written as of= stands within all the wrappers of the name.
 void expand_name(const NamedInfo& named, RecipePart& part);
 // Takes the wrappers off a part, innermost first, and hands what they do not know to the part within: gives
 // the scorer's part with all its arguments. Throws UserError.

@@ -40,6 +40,30 @@ RecipePart inner_part(const WrapperInfo& wrapper, const RecipePart& part, Values
   return inner;
 }
 
+std::string attention_scorers() {
+  std::string names;
+  for (const ScorerInfo* scorer : registry_scorers()) {
+    if (scorer->attention) names += (names.empty() ? "" : ", ") + scorer->name;
+  }
+  return names;
+}
+
+// `of` in the place of what the innermost wrapper of `outer` stands around: adakv and knorm give
+// adakv(of=knorm). A part without wrappers is replaced.
+std::string around(const std::string& outer, const std::string& of) {
+  Recipe recipe = parse_recipe(outer);
+  RecipePart& part = recipe.parts.front();
+  if (!find_part(registry_wrappers(), part.name)) return of;
+  for (auto& [key, value] : part.arguments) {
+    if (key != "of") continue;
+    value = around(value, of);
+    return print_recipe(recipe);
+  }
+  part.arguments.emplace_back("of", of);
+  part.parentheses = true;
+  return print_recipe(recipe);
+}
+
 }  // namespace
 
 void expand_name(const NamedInfo& named, RecipePart& part) {
@@ -49,7 +73,7 @@ void expand_name(const NamedInfo& named, RecipePart& part) {
     const auto same = std::find_if(arguments.begin(), arguments.end(),
                                    [&key = key](const auto& a) { return a.first == key; });
     if (same != arguments.end()) {
-      same->second = value;
+      same->second = key == "of" ? around(same->second, value) : value;
     } else {
       arguments.emplace_back(key, value);
     }
@@ -84,6 +108,7 @@ void add_implied_wrappers(MethodSpec& spec) {
 
 void check_wrappers(const MethodSpec& spec) {
   int spreading = 0;
+  const WrapperInfo* renumbering = nullptr;
   for (const WrapperSpec& wrapper : spec.wrappers) {
     const WrapperInfo& info = *wrapper.info;
     if (spec.policy.by_plan)
@@ -98,7 +123,17 @@ void check_wrappers(const MethodSpec& spec) {
       throw UserError(info.name + "(of=" + spec.scorer->name +
                       "): scores of different heads cannot be compared, " + spec.scorer->no_comparison +
                       "; take another scorer, or at=context as kvpress does");
-    spreading += info.create(wrapper.values)->spreads();
+    if (info.of_attention && !spec.scorer->attention)
+      throw UserError(info.name + "(of=" + spec.scorer->name + "): the scores of " + spec.scorer->name +
+                      " are not attention weights, which " + info.name + " draws by; take one of " +
+                      attention_scorers());
+    const auto made = info.create(wrapper.values);
+    spreading += made->spreads();
+    if (renumbering && made->revises())
+      throw UserError(info.name + "(of=" + renumbering->name +
+                      "(...)): entries that go keep their old positions; write " + renumbering->name +
+                      "(of=" + info.name + "(...))");
+    if (made->renumbers()) renumbering = &info;
   }
   if (spreading > 1) throw UserError("two wrappers share the budget out over the layers; give one of them");
   if (spreading && spec.policy.table)

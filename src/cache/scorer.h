@@ -109,6 +109,7 @@ struct PeriodicView {
   const float* k = nullptr;            // [live][head_dim], rotated
   const float* v = nullptr;            // [live][head_dim]
   const QueryMemory* queries = nullptr;
+  int head = 0;  // KV head within the layer
 };
 
 class PeriodicScorer : public Scorer {
@@ -162,6 +163,7 @@ struct ScorerInfo {
   // "whole_model". Null: none.
   std::function<std::string(const Values&)> implied;
   std::string no_budget;    // why budgets and protection are refused; "" when they are taken
+  bool attention = false;   // scores are sums or means of attention weights: not negative
   bool seeded = false;      // draws random numbers: reported over several seeds
   bool learned = false;     // needs model=
   bool non_causal = false;  // knows the future: a bound to measure methods by, not a method

@@ -12,6 +12,7 @@ struct Candidate {
   float score;
   int32_t position;
   int32_t head;
+  int32_t entry;  // in its head
 };
 
 bool better(const Candidate& a, const Candidate& b) {
@@ -25,7 +26,7 @@ std::vector<Candidate> candidates_of(const ActingHead& head, int32_t index, size
   all.reserve(head.positions.size());
   for (size_t i = 0; i < head.positions.size(); ++i) {
     const float score = head.is_protected(i) ? std::numeric_limits<float>::infinity() : head.scores[i];
-    all.push_back({score, head.positions[i], index});
+    all.push_back({score, head.positions[i], index, static_cast<int32_t>(i)});
   }
   if (safe < all.size())
     std::nth_element(all.begin(), all.begin() + static_cast<ptrdiff_t>(safe), all.end(), better);
@@ -45,6 +46,9 @@ void share_by_score(ActingHeads& unit, double safeguard) {
         live, static_cast<int64_t>(std::floor(static_cast<double>(head.limit) * safeguard + 1e-6)));
     const std::vector<Candidate> all =
         candidates_of(head, static_cast<int32_t>(h), static_cast<size_t>(safe));
+    // Whatever stands around this must not make them go.
+    for (int64_t i = 0; i < safe; ++i)
+      head.scores[static_cast<size_t>(all[i].entry)] = std::numeric_limits<float>::infinity();
     head.limit = safe;
     left -= safe;
     open.insert(open.end(), all.begin() + safe, all.end());

@@ -8,7 +8,7 @@ namespace kvlab {
 
 // Changes the limits of the heads, whose sum stays as far as protected entries allow: of all entries the
 // best stay, but of each head at least its protected ones and the floor(safeguard * limit) best. Ties: the
-// lower position goes first, then the earlier head.
+// lower position goes first, then the earlier head. The entries that are safe so get the score +infinity.
 void share_by_score(ActingHeads& unit, double safeguard);
 
 }  // namespace kvlab

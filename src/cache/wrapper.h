@@ -26,6 +26,7 @@ struct ActingHead {
   double exact_limit = 0;               // the limit before it was cut to whole entries
   float* k = nullptr;                   // [live][head_dim], rotated; null unless the wrapper wants entries
   float* v = nullptr;                   // [live][head_dim]
+  std::span<const float> given_scores;  // as the scorer gave them, before any wrapper
   // For revise(): whether an entry stays, and whether revise() has changed its key or value.
   std::span<const uint8_t> stays;
   std::span<uint8_t> changed;
@@ -39,6 +40,7 @@ struct ActingHeads {
   int layer = 0;  // -1: all layers, heads in their order
   int64_t n = 0;  // tokens seen
   std::span<ActingHead> heads;
+  uint64_t document = 0;  // global index of the document, for random draws
   // The output projection of the layer, where the wrapper wants it: [query_heads * head_dim][hidden], row
   // q * head_dim + i what element i of query head q adds to the hidden state.
   std::span<const float> output;
@@ -60,6 +62,8 @@ class Wrapper {
   virtual bool whole_model() const { return false; }
   virtual bool wants_entries() const { return false; }
   virtual bool wants_output() const { return false; }
+  // Periodic and context scorers are shown the tokens in chunks of so many, each alone; 0: all together.
+  virtual int64_t scored_apart() const { return 0; }
   // Before the choice: changes scores and limits. Of a wrapper over the whole model there are no entries.
   virtual void adjust(ActingHeads&) const {}
   // Whether revise() does anything: after the choice it changes keys and values of entries that stay.
@@ -86,7 +90,8 @@ struct WrapperInfo {
   std::string context_only;  // why it acts at the end of a context only; "" when it streams as well
   bool uneven = false;       // heads of a layer may keep different entries although the scorer keeps the same
   bool compares_heads = false;  // compares scores of different heads
-  bool counts = true;           // leaves as many entries per head and layer as the budget says
+  bool of_attention = false;    // takes scores for attention weights, so it stands around such scorers only
+  bool counts = true;           // leaves as many entries in one head and layer as in another
   bool rounds = false;          // leaves fewer entries in all than the budget says
   std::function<std::unique_ptr<Wrapper>(const Values&)> create;
 };

@@ -1,4 +1,4 @@
-// kvlab list: every method, budget and codec with its parameters and paper, from their descriptors.
+// kvlab list: every method, wrapper, budget and codec with its parameters and paper, from their descriptors.
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -39,6 +39,31 @@ void print_fields(const FieldList& fields) {
     fmt::print("    {:<14}{} ({})\n", field.name, field.help, field.range_text());
 }
 
+// What a wrapper's recipe may not say; "" when it may say anything.
+std::string refusals(const WrapperInfo& info) {
+  std::string text;
+  const auto add = [&](const std::string& reason) { text += (text.empty() ? "" : "; ") + reason; };
+  if (!info.no_threshold.empty()) add("no threshold: " + info.no_threshold);
+  if (!info.context_only.empty()) add("only at=context: " + info.context_only);
+  if (info.of_attention) add("only around scores that are attention weights");
+  if (info.compares_heads) add("streaming only around scores that heads have in common");
+  return text;
+}
+
+void print_wrappers() {
+  fmt::print(
+      "Wrappers (name(of=METHOD,parameter=value,...); they nest, and what they do not know goes to "
+      "METHOD):\n\n");
+  for (const WrapperInfo* info : registry_wrappers()) {
+    fmt::print("  {} - {}\n    {:<14}{}\n    {:<14}{}\n", info->name, info->summary, "rule", info->formula,
+               "paper", info->paper);
+    fmt::print("    {:<14}what it stands around ({} unless given)\n", "of", info->of);
+    if (const std::string text = refusals(*info); !text.empty()) fmt::print("    {:<14}{}\n", "but", text);
+    print_fields(info->fields);
+    fmt::print("\n");
+  }
+}
+
 void print_text() {
   fmt::print("Methods (name(parameter=value,...); combine with a codec by '+'):\n\n");
   for (const ScorerInfo* info : registry_scorers()) {
@@ -51,6 +76,7 @@ void print_text() {
     print_fields(info->fields);
     fmt::print("\n");
   }
+  print_wrappers();
   fmt::print("Two phases:\n\n  {}\n    {}\n\n", kTwoPhaseRecipe, kTwoPhaseSummary);
   fmt::print("Named recipes:\n\n");
   for (const NamedInfo* info : registry_named())
@@ -96,6 +122,17 @@ void print_json() {
     entry["parameters"] = fields_json(info->fields);
     json["methods"].push_back(entry);
   }
+  for (const WrapperInfo* info : registry_wrappers())
+    json["wrappers"].push_back({{"name", info->name},
+                                {"title", info->title},
+                                {"summary", info->summary},
+                                {"formula", info->formula},
+                                {"paper", info->paper},
+                                {"of", info->of},
+                                {"refuses", refusals(*info)},
+                                {"streams", info->context_only.empty()},
+                                {"takes_threshold", info->no_threshold.empty()},
+                                {"parameters", fields_json(info->fields)}});
   for (const NamedInfo* info : registry_named())
     json["named"].push_back({{"name", info->name},
                              {"title", info->title},

@@ -59,10 +59,15 @@ std::string suggestion(const CLI::App& app, const std::string& unknown) {
   return near.empty() ? "" : "; did you mean " + near + "?";
 }
 
+// "kvlab train kvzap"
+std::string full_name(const CLI::App& command) {
+  return command.get_parent() ? full_name(*command.get_parent()) + " " + command.get_name() : "kvlab";
+}
+
 [[noreturn]] void refuse_extras(const CLI::App& command) {
   const std::vector<std::string> extras = command.remaining();
   const std::string flag = extras.empty() ? "" : extras.front().substr(0, extras.front().find('='));
-  const std::string name = command.get_parent() ? "kvlab " + command.get_name() : "kvlab";
+  const std::string name = full_name(command);
   throw UserError("unknown argument '" + flag + "'" + suggestion(command, flag) + " (" + name +
                   " --help lists all)");
 }
@@ -106,7 +111,10 @@ int run(int argc, char** argv) {
   }
   for (auto& [command, work] : commands) {
     if (!command->parsed()) continue;
-    if (command->remaining_size() > 0) refuse_extras(*command);
+    const std::vector<CLI::App*> inner = command->get_subcommands();
+    const CLI::App& named = inner.empty() ? *command : *inner.front();
+    if (named.remaining_size() > 0 && (!inner.empty() || command->get_subcommands({}).empty()))
+      refuse_extras(named);
     return work();
   }
   fmt::print("{}", app.help());

@@ -88,9 +88,9 @@ std::vector<std::vector<std::vector<int32_t>>> Session::live_positions() const {
   return live;
 }
 
-HiddenStates Session::extend(std::span<const int32_t> tokens) {
+HiddenStates Session::extend(std::span<const int32_t> tokens, size_t max_block) {
   Session* const self = this;
-  return std::move(extend_together({&self, 1}, {&tokens, 1})[0]);
+  return std::move(extend_together({&self, 1}, {&tokens, 1}, max_block)[0]);
 }
 
 void Session::run_together(std::span<const Share> shares) {
@@ -113,7 +113,8 @@ void Session::run_together(std::span<const Share> shares) {
 }
 
 std::vector<HiddenStates> Session::extend_together(std::span<Session* const> sessions,
-                                                   std::span<const std::span<const int32_t>> tokens) {
+                                                   std::span<const std::span<const int32_t>> tokens,
+                                                   size_t max_block) {
   KVLAB_CHECK(sessions.size() == tokens.size() && !sessions.empty());
   std::vector<HiddenStates> states(sessions.size());
   for (size_t s = 0; s < sessions.size(); ++s) {
@@ -127,13 +128,13 @@ std::vector<HiddenStates> Session::extend_together(std::span<Session* const> ses
   while (true) {
     std::vector<Share> shares;
     std::vector<size_t> who;
-    for (size_t s = 0; s < sessions.size() && who.size() < kMaxBlock; ++s) {
+    for (size_t s = 0; s < sessions.size() && who.size() < max_block; ++s) {
       if (done[s] < tokens[s].size()) who.push_back(s);
     }
     if (who.empty()) return states;
     size_t left = 0;
     for (const size_t s : who) left += tokens[s].size() - done[s];
-    const size_t most = left <= kMaxBlock ? left : std::max<size_t>(1, kMaxBlock / who.size());
+    const size_t most = left <= max_block ? left : std::max<size_t>(1, max_block / who.size());
     for (const size_t s : who) {
       const size_t count = std::min(most, tokens[s].size() - done[s]);
       shares.push_back({sessions[s], tokens[s].subspan(done[s], count),

@@ -29,19 +29,22 @@ struct HiddenStates {
 
 class Session {
  public:
+  static constexpr int kMaxBlock = 2048;
+
   Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method, CacheOptions options);
   Session(Session&&) = default;
 
-  // Appends tokens. Long input is cut into blocks of at most kMaxBlock tokens, which bounds the working
-  // memory.
-  HiddenStates extend(std::span<const int32_t> tokens);
+  // Appends tokens. Long input is cut into blocks of at most `max_block` tokens, which bounds the working
+  // memory. A tap that needs a layer's tokens all at once asks for larger blocks.
+  HiddenStates extend(std::span<const int32_t> tokens, size_t max_block = kMaxBlock);
   // Marks the end of the context, once: recipes with at=context act here.
   void end_context() { cache_.end_context(); }
   // Extends several sessions of one model together: their rows share the matrix products, and weights are
   // read once for all. Each gets what its own extend() would have given. Long input is cut so that at most
-  // kMaxBlock rows are in work.
+  // `max_block` rows are in work.
   static std::vector<HiddenStates> extend_together(std::span<Session* const> sessions,
-                                                   std::span<const std::span<const int32_t>> tokens);
+                                                   std::span<const std::span<const int32_t>> tokens,
+                                                   size_t max_block = kMaxBlock);
   // A second session with the same past; pages are shared until one of them changes them.
   Session fork() const;
 
@@ -50,8 +53,6 @@ class Session {
   const Model& model() const { return *model_; }
   // The live entries' positions, ascending: [layer][KV head].
   std::vector<std::vector<std::vector<int32_t>>> live_positions() const;
-
-  static constexpr int kMaxBlock = 2048;
 
  private:
   // The next tokens of a session.

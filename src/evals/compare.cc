@@ -63,7 +63,8 @@ Row make_row(const MethodSpec& spec, const ModelShape& shape, const CompareOptio
   row.skipped.match = match;
   if (spec.lacks_model()) {
     row.skipped.status = Status::kSkipped;
-    row.skipped.reason = "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
+    row.skipped.reason =
+        "needs a scorer trained for this model: model=FOLDER (kvzap also: --kvzap_scorer_model FOLDER)";
     return row;
   }
   if (spec.needs_context() && options.run.protocol.kind == Protocol::Kind::kStream) {

@@ -40,7 +40,8 @@ Plan make_plan(const SweepMethod& method, const PerplexityOptions& options) {
     result.notes.push_back("one seed (" + std::to_string(*seed) + ") of many");
   if (method.spec.lacks_model()) {
     result.status = Status::kSkipped;
-    result.reason = "needs a scorer trained for this model: --kvzap_scorer_model FOLDER or model=FOLDER";
+    result.reason =
+        "needs a scorer trained for this model: model=FOLDER (kvzap also: --kvzap_scorer_model FOLDER)";
   }
   return plan;
 }

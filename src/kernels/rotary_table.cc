@@ -6,14 +6,18 @@ namespace kvlab {
 
 namespace {
 
+// The angle is rounded to float, as the reference implementations do: at far positions that shifts it by more
+// than the float cosine does, and losses are compared with theirs.
+double angle_of(int64_t position, double frequency) {
+  return static_cast<float>(position) * static_cast<float>(frequency);
+}
+
 void fill_row(const std::vector<double>& frequencies, int64_t position, double magnitude, float* cos,
               float* sin) {
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    // The angle is rounded to float, as the reference implementations do: at far positions that shifts it
-    // by more than the float cosine does, and losses are compared with theirs.
-    const float angle = static_cast<float>(position) * static_cast<float>(frequencies[i]);
-    cos[i] = static_cast<float>(std::cos(static_cast<double>(angle)) * magnitude);
-    sin[i] = static_cast<float>(std::sin(static_cast<double>(angle)) * magnitude);
+    const double angle = angle_of(position, frequencies[i]);
+    cos[i] = static_cast<float>(std::cos(angle) * magnitude);
+    sin[i] = static_cast<float>(std::sin(angle) * magnitude);
   }
 }
 
@@ -46,6 +50,16 @@ RotaryTable::RotaryTable(const RotaryFrequencies& frequencies, int64_t first, in
   for (int r = 0; r < rows; ++r) {
     const size_t at = static_cast<size_t>(r) * pairs;
     fill_row(frequencies.at(first + r), first + r, magnitude, cos.data() + at, sin.data() + at);
+  }
+}
+
+void rotation_between(const RotaryFrequencies& frequencies, int64_t from, int64_t to, float* cos,
+                      float* sin) {
+  const std::vector<double> before = frequencies.at(from), after = frequencies.at(to);
+  for (size_t i = 0; i < before.size(); ++i) {
+    const double angle = angle_of(to, after[i]) - angle_of(from, before[i]);
+    cos[i] = static_cast<float>(std::cos(angle));
+    sin[i] = static_cast<float>(std::sin(angle));
   }
 }
 

@@ -39,6 +39,10 @@ struct RotaryTable {
   std::vector<float> cos, sin;
 };
 
+// cos and sin, [pairs] each, of the rotation that turns a key from position `from` to position `to`, each
+// with its own frequencies. A magnitude that keys already have stays in them.
+void rotation_between(const RotaryFrequencies& frequencies, int64_t from, int64_t to, float* cos, float* sin);
+
 // Undoes rotate_half_split on one head vector: x has head_dim values, of which the first 2 pairs are rotated.
 void unrotate_half_split(const float* x, const float* cos, const float* sin, int pairs, int head_dim,
                          double* out);

@@ -71,7 +71,7 @@ TEST_F(HeadBudgetsTest, TensorsSayTheSame) {
 
 TEST_F(HeadBudgetsTest, TheRecipeNamesTheFile) {
   const MethodSpec spec = resolve("h2o", R"({"size": [[40, 16], [30, 30]]})", ",window=4");
-  EXPECT_EQ(spec.recipe, "h2o(budget=" + path_ + ",sinks=0,window=4,every=1)");
+  EXPECT_EQ(spec.recipe, "h2o(budget=" + path_ + ",sinks=0,window=4,every=1,accumulate=sum)");
   EXPECT_EQ(resolve_recipe(spec.recipe, {}).policy.table->values, spec.policy.table->values);
 }
 

@@ -11,23 +11,23 @@
 namespace kvlab {
 namespace {
 
+using testing::all_context_recipes;
+using testing::all_streaming_recipes;
+using testing::all_two_phase_recipes;
 using testing::cache_options;
-using testing::context_recipes;
 using testing::largest_difference;
 using testing::live_entries;
 using testing::method_of;
 using testing::random_tokens;
-using testing::streaming_recipes;
 using testing::tiny_model;
-using testing::two_phase_recipes;
 
 class BatchTest : public testing::OneThread {};
 
 // Every kind of recipe. Their order is mixed, so that neighbours differ in kind.
 std::vector<std::string> all_recipes() {
-  std::vector<std::string> recipes = streaming_recipes();
-  for (const std::string& recipe : context_recipes(0.3)) recipes.push_back(recipe);
-  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
+  std::vector<std::string> recipes = all_streaming_recipes();
+  for (const std::string& recipe : all_context_recipes(0.3)) recipes.push_back(recipe);
+  for (const std::string& recipe : all_two_phase_recipes()) recipes.push_back(recipe);
   recipes.push_back("none");
   std::mt19937 random(8);
   for (size_t i = recipes.size(); i > 1; --i) std::swap(recipes[i - 1], recipes[random() % i]);

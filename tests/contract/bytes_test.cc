@@ -8,6 +8,9 @@
 namespace kvlab {
 namespace {
 
+using testing::all_context_recipes;
+using testing::all_streaming_recipes;
+using testing::all_two_phase_recipes;
 using testing::cache_options;
 using testing::context_recipes;
 using testing::method_of;
@@ -15,7 +18,6 @@ using testing::random_tokens;
 using testing::streaming_recipes;
 using testing::tiny_model;
 using testing::tiny_shape;
-using testing::two_phase_recipes;
 
 class BytesTest : public testing::OneThread {};
 
@@ -66,9 +68,9 @@ void expect_true_bytes(const std::string& recipe, DType type) {
 }
 
 TEST_F(BytesTest, AreWhatIsAllocated) {
-  std::vector<std::string> recipes = streaming_recipes();
-  for (const std::string& recipe : context_recipes(0.3)) recipes.push_back(recipe);
-  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
+  std::vector<std::string> recipes = all_streaming_recipes();
+  for (const std::string& recipe : all_context_recipes(0.3)) recipes.push_back(recipe);
+  for (const std::string& recipe : all_two_phase_recipes()) recipes.push_back(recipe);
   recipes.push_back("none");
   for (const std::string& recipe : recipes) {
     expect_true_bytes(recipe, DType::kF32);

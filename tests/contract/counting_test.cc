@@ -11,13 +11,13 @@
 namespace kvlab {
 namespace {
 
-using testing::context_recipes;
+using testing::all_context_recipes;
+using testing::all_streaming_recipes;
+using testing::all_two_phase_recipes;
 using testing::method_of;
 using testing::random_tokens;
-using testing::streaming_recipes;
 using testing::tiny_model;
 using testing::tiny_shape;
-using testing::two_phase_recipes;
 
 class CountingTest : public testing::OneThread {};
 
@@ -141,7 +141,7 @@ RunOptions options_with(int64_t extend_size) {
 
 TEST_F(CountingTest, StreamedDocuments) {
   KVLAB_NEEDS_FULL_ATTENTION();
-  std::vector<std::string> recipes = streaming_recipes();
+  std::vector<std::string> recipes = all_streaming_recipes();
   recipes.push_back("none");
   recipes.push_back("h2o(size=20,window=20)");  // every eviction is forced
   for (const std::string& recipe : recipes) {
@@ -151,8 +151,8 @@ TEST_F(CountingTest, StreamedDocuments) {
 
 TEST_F(CountingTest, CompressedContexts) {
   KVLAB_NEEDS_FULL_ATTENTION();
-  std::vector<std::string> recipes = context_recipes(0.3);
-  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
+  std::vector<std::string> recipes = all_context_recipes(0.3);
+  for (const std::string& recipe : all_two_phase_recipes()) recipes.push_back(recipe);
   for (const std::string& recipe : recipes) {
     for (const int64_t extend : {0, 37}) {
       RunOptions options = options_with(extend);

@@ -12,9 +12,9 @@
 namespace kvlab {
 namespace {
 
-using testing::context_recipes;
-using testing::streaming_recipes;
-using testing::two_phase_recipes;
+using testing::all_context_recipes;
+using testing::all_streaming_recipes;
+using testing::all_two_phase_recipes;
 
 class DescriptorsTest : public testing::OneThread {};
 
@@ -102,9 +102,9 @@ TEST_F(DescriptorsTest, ScorersFilesBeginWithWhatThePagesNeed) {
 }
 
 TEST_F(DescriptorsTest, RecipesSurviveBeingWritten) {
-  std::vector<std::string> recipes = streaming_recipes();
-  for (const std::string& recipe : context_recipes(0.3)) recipes.push_back(recipe);
-  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
+  std::vector<std::string> recipes = all_streaming_recipes();
+  for (const std::string& recipe : all_context_recipes(0.3)) recipes.push_back(recipe);
+  for (const std::string& recipe : all_two_phase_recipes()) recipes.push_back(recipe);
   for (const NamedInfo* named : registry_named()) recipes.push_back(named->name);
   for (const ScorerInfo* scorer : registry_scorers()) recipes.push_back(scorer->name);
   for (const std::string& recipe : recipes) {

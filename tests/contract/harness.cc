@@ -49,16 +49,25 @@ std::string budget_file(bool by_head) {
   return path.string();
 }
 
+// Keys and values of a token in the tiny model's whole cache.
+double token_bytes() {
+  const ModelShape shape = tiny_shape();
+  return 2.0 * 4 * shape.layers * shape.kv_heads * shape.head_dim;
+}
+
+std::vector<std::string> joined(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
 // The budgets' values under test: most of what is outside the window goes, but not all.
 std::string budget_text(const ScorerInfo& scorer, const BudgetInfo& budget) {
   if (budget.threshold) return fmt::format("{}={}", budget.name, median_score(scorer));
   // Scorers by weights may decide for all heads of a layer together, and then take no budgets by head.
+  if (budget.name == "layers") return "layers=\"0.2,0.45,0.3\"";
   if (budget.read)
     return fmt::format("{}=\"{}\"", budget.name, budget_file(scorer.kind != ScorerKind::kWeights));
-  const ModelShape shape = tiny_shape();
-  // Of an f32 cache; one in bf16 keeps the double.
-  if (budget.bytes)
-    return fmt::format("{}={}", budget.name, 0.3 * 8 * shape.layers * shape.kv_heads * shape.head_dim);
+  if (budget.name == "bytes") return fmt::format("bytes={}", 0.3 * token_bytes());
   return budget.field.type == Field::Type::kInt ? fmt::format("{}=24", budget.name)
                                                 : fmt::format("{}=0.3", budget.name);
 }
@@ -120,6 +129,19 @@ std::string kvzap_folder(int hidden) {
   return path.string();
 }
 
+std::string qfilter_folder() {
+  const std::filesystem::path path = folder().path() / "qfilter";
+  if (std::filesystem::exists(path)) return path.string();
+  std::filesystem::create_directories(path);
+  const ModelShape shape = tiny_shape();
+  NamedTensor filters{"q_filters", {shape.layers, shape.kv_heads, shape.head_dim}, {}};
+  std::mt19937 random(29);
+  for (int i = 0; i < shape.layers * shape.kv_heads * shape.head_dim; ++i)
+    filters.values.push_back(static_cast<float>(random()) * 0x1p-32f - 0.5f);
+  write_safetensors((path / "model.safetensors").string(), {filters});
+  return path.string();
+}
+
 std::vector<const ScorerInfo*> online_scorers() {
   std::vector<const ScorerInfo*> scorers;
   for (const ScorerInfo* scorer : registry_scorers()) {
@@ -131,6 +153,7 @@ std::vector<const ScorerInfo*> online_scorers() {
 std::string needed_arguments(const ScorerInfo& scorer) {
   if (scorer.name == "external") return ",scores=\"" + scores_file() + "\"";
   if (!scorer.learned) return "";
+  if (scorer.name == "qfilter") return ",model=\"" + qfilter_folder() + "\"";
   if (scorer.name == "kvzap") return ",model=\"" + kvzap_folder(0) + "\"";
   throw std::logic_error("say in needed_arguments() how to write random weights for the scorer " +
                          scorer.name);
@@ -196,6 +219,22 @@ std::vector<std::string> two_phase_recipes() {
   add("expected_attention(keep=0.5)", "snapkv(size=24,window=8,every=7)");
   add("expected_attention(keep=0.5)", "random(keep=0.3)");
   return recipes;
+}
+
+std::vector<std::string> all_streaming_recipes(int64_t window) {
+  return joined(streaming_recipes(window), wrapped_streaming_recipes(window));
+}
+
+std::vector<std::string> all_context_recipes(double keep) {
+  return joined(context_recipes(keep), wrapped_context_recipes(keep));
+}
+
+std::vector<std::string> all_two_phase_recipes() {
+  return joined(two_phase_recipes(), wrapped_two_phase_recipes());
+}
+
+bool is_told_by_lives(const Method& method) {
+  return !method.revises() && !method.renumbers();
 }
 
 std::shared_ptr<const Method> method_of(const std::string& recipe) {

@@ -45,15 +45,29 @@ std::vector<std::string> context_recipes(double keep);
 // Two phases: every scorer at the end of the context and every scorer from there on, kinds in all pairs, and
 // nothing done to the context. They act often enough for some hundred tokens.
 std::vector<std::string> two_phase_recipes();
+// Every wrapper around scorers of each kind that it can stand around, and wrappers around wrappers:
+// streaming, after every token and after every 7; at the end of a context; and in one of two phases, either
+// of them.
+std::vector<std::string> wrapped_streaming_recipes(int64_t window = 8);
+std::vector<std::string> wrapped_context_recipes(double keep);
+std::vector<std::string> wrapped_two_phase_recipes();
+// All of the above: scorers alone and wrapped.
+std::vector<std::string> all_streaming_recipes(int64_t window = 8);
+std::vector<std::string> all_context_recipes(double keep);
+std::vector<std::string> all_two_phase_recipes();
 // A model= of random weights, or scores= of random scores: what a recipe of this scorer has to say to be
 // complete.
 // Gives "key=value" pieces with a comma in front of each.
 std::string needed_arguments(const ScorerInfo& scorer);
 // A random scorer for kvzap in the Hugging Face layout; `hidden` 0: linear. Gives its folder.
 std::string kvzap_folder(int hidden);
+// Random filters for qfilter. Gives their folder.
+std::string qfilter_folder();
 // The median score of a scorer's entries on the tiny model when nothing goes.
 double median_score(const ScorerInfo& scorer);
 
+// Whether a record of the evictions says all that the method does, so that it can be imposed on another run.
+bool is_told_by_lives(const Method& method);
 std::shared_ptr<const Method> method_of(const std::string& recipe);
 
 // How a run is cut and what is watched.

@@ -13,8 +13,10 @@
 namespace kvlab {
 namespace {
 
+using testing::all_context_recipes;
+using testing::all_streaming_recipes;
+using testing::all_two_phase_recipes;
 using testing::cache_options;
-using testing::context_recipes;
 using testing::largest_difference;
 using testing::method_of;
 using testing::needed_arguments;
@@ -23,10 +25,8 @@ using testing::Outcome;
 using testing::random_tokens;
 using testing::run;
 using testing::RunPlan;
-using testing::streaming_recipes;
 using testing::tiny_model;
 using testing::tiny_shape;
-using testing::two_phase_recipes;
 
 class ContractTest : public testing::OneThread {};
 
@@ -122,7 +122,7 @@ void expect_no_future(const std::string& recipe, const std::vector<int32_t>& tok
 
 TEST_F(ContractTest, TheFutureHasNoSay) {
   const std::vector<int32_t> tokens = random_tokens(140, 23);
-  for (const std::string& recipe : streaming_recipes()) {
+  for (const std::string& recipe : all_streaming_recipes()) {
     SCOPED_TRACE(recipe);
     expect_no_future(recipe, tokens, 65);
     expect_no_future(recipe, tokens, 120);
@@ -130,14 +130,14 @@ TEST_F(ContractTest, TheFutureHasNoSay) {
 }
 
 TEST_F(ContractTest, ShortDocumentsWork) {
-  std::vector<std::string> recipes = streaming_recipes();
-  for (const std::string& recipe : streaming_recipes(0)) recipes.push_back(recipe);
+  std::vector<std::string> recipes = all_streaming_recipes();
+  for (const std::string& recipe : all_streaming_recipes(0)) recipes.push_back(recipe);
   for (const ScorerInfo* scorer : online_scorers()) {
     recipes.push_back(fmt::format("{}(keep=0.5{})", scorer->name, needed_arguments(*scorer)));  // all by rule
     recipes.push_back(fmt::format("{}(size=1,sinks=0,window=0{})", scorer->name, needed_arguments(*scorer)));
   }
-  for (const std::string& recipe : context_recipes(0.5)) recipes.push_back(recipe);
-  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
+  for (const std::string& recipe : all_context_recipes(0.5)) recipes.push_back(recipe);
+  for (const std::string& recipe : all_two_phase_recipes()) recipes.push_back(recipe);
   for (const std::string& recipe : recipes) {
     for (const int count : {1, 2, 3}) {
       SCOPED_TRACE(fmt::format("{} on {} tokens", recipe, count));

@@ -11,8 +11,11 @@
 namespace kvlab {
 namespace {
 
+using testing::all_context_recipes;
+using testing::all_streaming_recipes;
+using testing::all_two_phase_recipes;
 using testing::cache_options;
-using testing::context_recipes;
+using testing::is_told_by_lives;
 using testing::largest_difference;
 using testing::live_entries;
 using testing::method_of;
@@ -22,9 +25,7 @@ using testing::random_blocks;
 using testing::random_tokens;
 using testing::run;
 using testing::RunPlan;
-using testing::streaming_recipes;
 using testing::tiny_model;
-using testing::two_phase_recipes;
 
 class LawTest : public testing::OneThread {};
 
@@ -72,6 +73,7 @@ void expect_law(const std::string& recipe, std::optional<int64_t> context, Diffe
       EXPECT_EQ(whole.counts.forced, split.counts.forced);
       EXPECT_LT(largest_difference(whole.hidden, split.hidden), 1e-4) << "with the method's own evictions";
     }
+    if (!is_told_by_lives(*method)) continue;
     const Outcome same = run(method, tokens, {blocks, context, DType::kF32, imposed});
     EXPECT_EQ(whole.live, same.live);
     EXPECT_LT(largest_difference(whole.hidden, same.hidden), 1e-4) << "with imposed evictions";
@@ -89,29 +91,30 @@ void expect_rare(const Differences& total) {
 
 TEST_F(LawTest, AnySplitGivesTheSameResult) {
   Differences total;
-  for (const std::string& recipe : streaming_recipes()) expect_law(recipe, std::nullopt, total);
+  for (const std::string& recipe : all_streaming_recipes()) expect_law(recipe, std::nullopt, total);
   expect_rare(total);
 }
 
 TEST_F(LawTest, AnySplitGivesTheSameResultAroundAContext) {
   Differences total;
-  for (const std::string& recipe : context_recipes(0.3)) expect_law(recipe, 90, total);
+  for (const std::string& recipe : all_context_recipes(0.3)) expect_law(recipe, 90, total);
   expect_rare(total);
 }
 
 // 90 is a multiple of some recipes' pace and not of others'.
 TEST_F(LawTest, AnySplitGivesTheSameResultInTwoPhases) {
   Differences total;
-  for (const std::string& recipe : two_phase_recipes()) expect_law(recipe, 90, total);
+  for (const std::string& recipe : all_two_phase_recipes()) expect_law(recipe, 90, total);
   expect_rare(total);
 }
 
 // What the weights kernel did query by query, done again by the blocked kernel from the record alone.
 TEST_F(LawTest, TheKernelsAgree) {
   const std::vector<int32_t> tokens = random_tokens(kTokens, 12);
-  for (const std::string& recipe : streaming_recipes()) {
+  for (const std::string& recipe : all_streaming_recipes()) {
     SCOPED_TRACE(recipe);
     const auto method = method_of(recipe);
+    if (!is_told_by_lives(*method)) continue;
     const Outcome own = run(method, tokens);
     RunPlan plan;
     plan.imposed = std::make_shared<LifetimeRecord>(own.lifetimes);
@@ -180,11 +183,11 @@ void expect_fork(const std::string& recipe, int64_t at, std::optional<int64_t> c
 }
 
 TEST_F(LawTest, AForkEqualsOneSession) {
-  for (const std::string& recipe : streaming_recipes()) {
+  for (const std::string& recipe : all_streaming_recipes()) {
     for (const int64_t at : {1, 16, 77}) expect_fork(recipe, at);
   }
   for (const int64_t at : {1, 16, 77}) expect_fork("none", at);
-  for (const std::string& recipe : two_phase_recipes()) {
+  for (const std::string& recipe : all_two_phase_recipes()) {
     for (const int64_t at : {16, 90, 110}) expect_fork(recipe, at, 90);
   }
 }
@@ -212,9 +215,10 @@ TEST_F(LawTest, HoldsForABf16Cache) {
     EXPECT_LT(largest_difference(whole.hidden, split.hidden), 0.05);
   }
   double worst = 0;
-  for (const std::string& recipe : streaming_recipes()) {
+  for (const std::string& recipe : all_streaming_recipes()) {
     SCOPED_TRACE(recipe);
     const auto method = method_of(recipe);
+    if (!is_told_by_lives(*method)) continue;
     const Outcome own = run(method, tokens, {{}, {}, DType::kBF16, nullptr});
     const auto imposed = std::make_shared<LifetimeRecord>(own.lifetimes);
     const Outcome same = run(method, tokens, {random_blocks(kTokens, 30, random), {}, DType::kBF16, imposed});

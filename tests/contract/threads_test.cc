@@ -9,15 +9,15 @@
 namespace kvlab {
 namespace {
 
+using testing::all_context_recipes;
+using testing::all_streaming_recipes;
+using testing::all_two_phase_recipes;
 using testing::cache_options;
-using testing::context_recipes;
 using testing::method_of;
 using testing::random_tokens;
-using testing::streaming_recipes;
 using testing::ThreadCount;
 using testing::tiny_model;
 using testing::tiny_shape;
-using testing::two_phase_recipes;
 
 // All that can be told of a run.
 struct Told {
@@ -96,9 +96,9 @@ void expect_no_say(const std::shared_ptr<const Model>& model, const std::vector<
 }
 
 std::vector<std::string> all_recipes() {
-  std::vector<std::string> recipes = streaming_recipes();
-  for (const std::string& recipe : context_recipes(0.3)) recipes.push_back(recipe);
-  for (const std::string& recipe : two_phase_recipes()) recipes.push_back(recipe);
+  std::vector<std::string> recipes = all_streaming_recipes();
+  for (const std::string& recipe : all_context_recipes(0.3)) recipes.push_back(recipe);
+  for (const std::string& recipe : all_two_phase_recipes()) recipes.push_back(recipe);
   recipes.push_back("none");
   return recipes;
 }

@@ -33,6 +33,7 @@ const std::map<std::string, Target>& targets() {
       {"safetensors_index", fuzz::fuzz_safetensors_index},
       {"sentencepiece", fuzz::fuzz_sentencepiece},
       {"token_ids", fuzz::fuzz_token_ids},
+      {"trained_on", fuzz::fuzz_trained_on},
   };
   return all;
 }

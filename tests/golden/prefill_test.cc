@@ -64,8 +64,9 @@ void expect_close(const std::string& recipe, const ScoreDistance& scores, const 
   EXPECT_LE(losses.mean, scores.ties == 0 ? 1e-4 : 2e-3) << recipe;
   // kvpress scores StreamingLLM's entries 1 or 0, which only says what is kept.
   if (resolve_recipe(recipe, {}).recency()) return;
-  EXPECT_GT(scores.compared, 1900u) << recipe;  // two layers of three heads and 384 entries, 64 protected
-  EXPECT_LE(scores.most, 1e-4) << recipe;       // measured: 2e-5
+  // Two layers of three heads and 384 entries, of which 64 are protected, with LagKV 128.
+  EXPECT_GT(scores.compared, 1500u) << recipe;
+  EXPECT_LE(scores.most, 1e-4) << recipe;  // measured: 2e-5
 }
 
 // Entries left per layer. A press that shares a layer's budget out over its heads only masks what goes, so
@@ -106,7 +107,7 @@ void check_entry(const std::shared_ptr<const Model>& model, const nlohmann::json
 }
 
 TEST_P(PrefillGolden, ScoresKeptEntriesAndLossesEqualKvpress) {
-  KVLAB_SKIP_UNDER_SANITIZERS("512 tokens of the default model under nine recipes");
+  KVLAB_SKIP_UNDER_SANITIZERS("512 tokens of the default model under eleven recipes");
   const std::string path = shared_path(fmt::format("goldens/{}.json", GetParam()));
   KVLAB_NEED_FILE(path);
   KVLAB_NEED_FILE(default_model_path());
@@ -123,7 +124,7 @@ TEST_P(PrefillGolden, ScoresKeptEntriesAndLossesEqualKvpress) {
     check_entry(model, expected, tokens, golden.at("context").get<int64_t>());
     ++ran;
   }
-  EXPECT_GE(ran, 9);
+  EXPECT_GE(ran, 11);
 }
 
 INSTANTIATE_TEST_SUITE_P(Texts, PrefillGolden, ::testing::Values("wikitext2", "katrine"),

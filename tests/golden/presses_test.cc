@@ -110,6 +110,15 @@ class Presses : public ::testing::Test {
     ScoreDistance scores;
   };
 
+  // Nothing, and the reason, where this build has no such method or none does the same.
+  std::optional<MethodSpec> recipe_of(const nlohmann::json& golden, uint64_t seed, std::string& why) {
+    if (golden.at("recipe").is_null()) {
+      why = golden.at("note");
+      return std::nullopt;
+    }
+    return known_recipe(with_inputs(golden.at("recipe"), folder_, shape_of(model_->config()), seed), why);
+  }
+
   void check(const std::string& name, const nlohmann::json& golden, const MethodSpec& spec) {
     SCOPED_TRACE(name + ": " + golden.at("recipe").get<std::string>());
     const auto context = golden.at("context").get<int64_t>();
@@ -182,6 +191,7 @@ class Presses : public ::testing::Test {
 
   std::shared_ptr<const Model> model_;
   std::vector<int32_t> tokens_;
+  TempFolder folder_;
 };
 
 TEST_F(Presses, ScoresKeptEntriesAndLosses) {
@@ -190,13 +200,11 @@ TEST_F(Presses, ScoresKeptEntriesAndLosses) {
   const auto golden = read_json(KVLAB_SOURCE_DIR "/tests/goldens/presses.json");
   model_ = open_and_load(default_model_path(), DType::kF32);
   tokens_ = golden.at("tokens").get<std::vector<int32_t>>();
-  const TempFolder folder;
   int ran = 0;
   for (const auto& [name, expected] : golden.at("presses").items()) {
-    const std::string recipe = with_inputs(expected.at("recipe"), folder, shape_of(model_->config()),
-                                           golden.at("seed").get<uint64_t>());
     std::string why;
-    if (const auto spec = known_recipe(recipe, why)) {
+    const auto spec = recipe_of(expected, golden.at("seed").get<uint64_t>(), why);
+    if (spec) {
       check(name, expected, *spec);
       ++ran;
     } else {

@@ -1,65 +1,22 @@
 // Periodic scorers against plain transcriptions in double precision.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <numeric>
-#include <random>
+#include <filesystem>
 
-#include "cache/method.h"
-#include "cache/query_memory.h"
-#include "kernels/rotary_table.h"
+#include "base/error.h"
+#include "format/safetensors.h"
+#include "methods/periodic_head.h"
+#include "support/tiny_model.h"
 
 namespace kvlab {
 namespace {
 
-using Vector = std::vector<double>;
+using testing::softmax;
+using testing::times;
+using testing::Vector;
+using Head = testing::PeriodicHead;
 
-constexpr int kDim = 8, kGroup = 2, kTokens = 40;
-
-ModelShape shape() {
-  return {1, 16, 2, 1, kDim, {1.0, 0.3, 0.05, 0.01}};
-}
-
-// A KV head after kTokens tokens, from which entries 5, 6, 17 and 30 are gone.
-struct Head {
-  std::vector<int32_t> positions;
-  std::vector<float> k, v, queries;  // queries: [token][group][dim], rotated
-
-  Head() {
-    std::mt19937 generator(7);
-    std::normal_distribution<float> normal;
-    for (int j = 0; j < kTokens; ++j) {
-      for (int c = 0; c < kGroup * kDim; ++c) queries.push_back(normal(generator));
-      if (j == 5 || j == 6 || j == 17 || j == 30) continue;
-      positions.push_back(j);
-      for (int c = 0; c < kDim; ++c) k.push_back(normal(generator) + (c == 0 ? 1.0f : 0.0f));
-      for (int c = 0; c < kDim; ++c) v.push_back(normal(generator));
-    }
-  }
-  std::vector<float> score(const std::string& recipe) const {
-    const auto method = make_method(resolve_recipe(recipe, {}), shape());
-    const PeriodicScorer& scorer = *method->periodic();
-    QueryMemory memory(kGroup, kDim, scorer.recent_queries(), scorer.query_moments());
-    const RotaryTable table(shape().rotary, 0, kTokens);
-    for (int j = 0; j < kTokens; ++j) {
-      memory.append(queries.data() + j * kGroup * kDim, kDim, table.cos_row(j), table.sin_row(j), table.pairs,
-                    j >= method->spec.policy.sinks);
-    }
-    std::vector<float> out(positions.size());
-    scorer.score({0, kTokens, method->spec.policy.sinks, positions, k.data(), v.data(), &memory}, out.data());
-    return out;
-  }
-  double dot(const float* a, const float* b) const { return std::inner_product(a, a + kDim, b, 0.0); }
-  const float* key(size_t i) const { return k.data() + i * kDim; }
-  const float* value(size_t i) const { return v.data() + i * kDim; }
-  const float* query(int j, int g) const { return queries.data() + (j * kGroup + g) * kDim; }
-};
-
-void softmax(Vector& x) {
-  double sum = 0;
-  for (double& e : x) sum += e = std::exp(e);
-  for (double& e : x) e /= sum;
-}
+constexpr int kDim = Head::kDim, kGroup = Head::kGroup, kTokens = 40;
 
 TEST(PeriodicScorers, KeyDiffIsMinusTheCosineWithTheMeanDirection) {
   const Head head;
@@ -78,18 +35,11 @@ TEST(PeriodicScorers, KeyDiffIsMinusTheCosineWithTheMeanDirection) {
   }
 }
 
-TEST(PeriodicScorers, SnapKvIsThePooledVoteOfTheLastQueries) {
-  const Head head;
-  constexpr int kQueries = 6, kKernel = 5;
-  const auto scores = head.score("snapkv(keep=0.5,queries=6,kernel=5)");
-  std::vector<size_t> voted;
-  for (size_t i = 0; i < head.positions.size(); ++i) {
-    if (head.positions[i] < kTokens - kQueries) voted.push_back(i);
-  }
-  Vector expected(voted.size());
+// The mean weight that the last `last` queries and the group give each entry before them.
+Vector votes_of(const Head& head, int last) {
+  Vector votes(head.positions.size());
   for (int g = 0; g < kGroup; ++g) {
-    Vector votes(head.positions.size());
-    for (int q = kTokens - kQueries; q < kTokens; ++q) {
+    for (int q = kTokens - last; q < kTokens; ++q) {
       Vector weights;
       for (size_t i = 0; i < head.positions.size(); ++i) {
         weights.push_back(head.positions[i] <= q
@@ -97,81 +47,130 @@ TEST(PeriodicScorers, SnapKvIsThePooledVoteOfTheLastQueries) {
                               : -1e9);
       }
       softmax(weights);
-      for (size_t i = 0; i < weights.size(); ++i) votes[i] += weights[i] / kQueries;
-    }
-    for (int i = 0; i < static_cast<int>(voted.size()); ++i) {
-      for (int j = i - kKernel / 2; j <= i + kKernel / 2; ++j) {
-        if (j >= 0 && j < static_cast<int>(voted.size())) expected[i] += votes[voted[j]] / kKernel / kGroup;
-      }
+      for (size_t i = 0; i < weights.size(); ++i) votes[i] += weights[i] / last / kGroup;
     }
   }
-  for (size_t i = 0; i < voted.size(); ++i) EXPECT_NEAR(scores[voted[i]], expected[i], 1e-6);
-  for (size_t i = voted.size(); i < scores.size(); ++i)
-    EXPECT_TRUE(std::isinf(scores[i])) << "a voter's own entry";
+  while (head.positions[votes.size() - 1] >= kTokens - last) votes.pop_back();
+  return votes;
 }
 
-// The mean of the rotation matrices at the next `future` positions, entry by entry.
-std::vector<Vector> mean_rotation(int future) {
-  std::vector<Vector> mean(kDim, Vector(kDim));
-  const Vector frequencies = shape().rotary.at(0);
-  const int pairs = static_cast<int>(frequencies.size());
-  for (int p = kTokens; p < kTokens + future; ++p) {
-    for (int i = 0; i < pairs; ++i) {
-      const double c = std::cos(p * frequencies[i]) / future, s = std::sin(p * frequencies[i]) / future;
-      mean[i][i] += c;
-      mean[i + pairs][i + pairs] += c;
-      mean[i][i + pairs] -= s;
-      mean[i + pairs][i] += s;
-    }
-  }
-  return mean;
-}
-
-TEST(PeriodicScorers, ExpectedAttentionTakesFutureQueriesAsNormal) {
+TEST(PeriodicScorers, SnapKvIsThePooledVoteOfTheLastQueries) {
   const Head head;
-  constexpr int kSinks = 4;
-  const RotaryTable table(shape().rotary, 0, kTokens);
-  const auto rotation = mean_rotation(512);
-  size_t open = 0;
-  while (head.positions[open] < kSinks) ++open;
-  Vector probability(head.positions.size() - open);
-  for (int g = 0; g < kGroup; ++g) {
-    std::vector<Vector> x;
-    for (int j = kSinks; j < kTokens; ++j) {
-      Vector plain(kDim);
-      unrotate_half_split(head.query(j, g), table.cos_row(j), table.sin_row(j), table.pairs, kDim,
-                          plain.data());
-      Vector turned(kDim);  // R x: the mean and covariance of these are R mu and R Sigma R^T
-      for (int a = 0; a < kDim; ++a)
-        turned[a] = std::inner_product(plain.begin(), plain.end(), rotation[a].begin(), 0.0);
-      x.push_back(turned);
+  constexpr int kKernel = 5;
+  const auto mean = head.score("snapkv(keep=0.5,queries=6,kernel=5)"),
+             most = head.score("snapkv(keep=0.5,queries=6,kernel=5,pooling=max)");
+  const Vector votes = votes_of(head, 6);
+  for (int i = 0; i < static_cast<int>(votes.size()); ++i) {
+    double sum = 0, largest = 0;
+    for (int j = i - kKernel / 2; j <= i + kKernel / 2; ++j) {
+      if (j < 0 || j >= static_cast<int>(votes.size())) continue;
+      sum += votes[j];
+      largest = std::max(largest, votes[j]);
     }
+    EXPECT_NEAR(mean[i], sum / kKernel, 1e-6);
+    EXPECT_NEAR(most[i], largest, 1e-6);
+  }
+  for (size_t i = votes.size(); i < mean.size(); ++i)
+    EXPECT_TRUE(std::isinf(mean[i]) && std::isinf(most[i])) << "a voter's own entry";
+}
+
+// The mean over the group of the weights that a scorer's queries are expected to give the entries from `open`
+// on. queries: samples per query head, equally likely, before rotary.
+Vector expected_weights(const Head& head, size_t open, const std::vector<std::vector<Vector>>& queries) {
+  const auto rotation = head.mean_rotation(512);
+  Vector probability(head.positions.size() - open);
+  for (const std::vector<Vector>& samples : queries) {
     Vector z;
     for (size_t i = open; i < head.positions.size(); ++i) {
-      // k.mu and k^T Sigma k are the mean and the variance of k.x.
+      // k.mu and k^T Sigma k are the mean and the variance of k.x, x = R q.
       double mean = 0, square = 0;
-      for (const Vector& q : x) {
-        const double dot = std::inner_product(q.begin(), q.end(), head.key(i), 0.0);
-        mean += dot / static_cast<double>(x.size());
-        square += dot * dot / static_cast<double>(x.size());
+      for (const Vector& q : samples) {
+        const Vector x = times(rotation, q);
+        const double dot = std::inner_product(x.begin(), x.end(), head.key(i), 0.0);
+        mean += dot / static_cast<double>(samples.size());
+        square += dot * dot / static_cast<double>(samples.size());
       }
       z.push_back(mean / std::sqrt(double{kDim}) + (square - mean * mean) / (2 * kDim));
     }
     softmax(z);
     for (size_t i = 0; i < z.size(); ++i) probability[i] += z[i] / kGroup;
   }
+  return probability;
+}
+
+TEST(PeriodicScorers, ExpectedAttentionTakesFutureQueriesAsNormal) {
+  const Head head;
+  constexpr int kSinks = 4;
+  const size_t open = head.open(kSinks);
+  std::vector<std::vector<Vector>> queries(kGroup);
+  for (int g = 0; g < kGroup; ++g) {
+    for (int j = kSinks; j < kTokens; ++j) queries[g].push_back(head.plain_query(j, g));
+  }
+  const Vector probability = expected_weights(head, open, queries);
   const auto scores = head.score("expected_attention(keep=0.5)");
   const auto relative = head.score("expected_attention(threshold=1)");
   double lengths = 0;
-  for (size_t i = open; i < head.positions.size(); ++i)
-    lengths += std::sqrt(head.dot(head.value(i), head.value(i)));
+  for (size_t i = open; i < head.positions.size(); ++i) lengths += head.length(head.value(i));
   const auto count = static_cast<double>(probability.size());
   for (size_t i = 0; i < probability.size(); ++i) {
-    const double expected = probability[i] * std::sqrt(head.dot(head.value(i + open), head.value(i + open)));
+    const double expected = probability[i] * head.length(head.value(i + open));
     EXPECT_NEAR(scores[i + open], expected, 1e-4 * expected + 1e-7);
     EXPECT_NEAR(relative[i + open], expected * count / (lengths / count), 1e-3);
   }
   for (size_t i = 0; i < open; ++i) EXPECT_TRUE(std::isinf(scores[i])) << "a sink";
+}
+
+// Statistics of a layer with two query heads, as a file.
+struct StatisticsFile {
+  testing::TempFolder folder;
+  std::string path = (folder.path() / "statistics.safetensors").string();
+  std::vector<std::vector<Vector>> samples;  // [query head]: queries of which the file has the moments
+
+  StatisticsFile() {
+    std::mt19937 generator(11);
+    std::normal_distribution<double> normal;
+    NamedTensor mean{"query_mean", {1, kGroup, kDim}, {}}, cov{"query_cov", {1, kGroup, kDim, kDim}, {}};
+    for (int g = 0; g < kGroup; ++g) {
+      std::vector<Vector>& own = samples.emplace_back(20, Vector(kDim));
+      Vector mu(kDim);
+      for (Vector& q : own) {
+        for (int c = 0; c < kDim; ++c) mu[c] += (q[c] = normal(generator) + 0.3 * c) / 20;
+      }
+      for (int a = 0; a < kDim; ++a) {
+        mean.values.push_back(static_cast<float>(mu[a]));
+        for (int b = 0; b < kDim; ++b) {
+          double sum = 0;
+          for (const Vector& q : own) sum += (q[a] - mu[a]) * (q[b] - mu[b]) / 20;
+          cov.values.push_back(static_cast<float>(sum));
+        }
+      }
+    }
+    write_safetensors(path, {mean, cov});
+  }
+};
+
+TEST(PeriodicScorers, ExpectedAttentionTakesStatisticsFromAFile) {
+  const Head head;
+  const StatisticsFile file;
+  const size_t open = head.open(4);
+  const Vector probability = expected_weights(head, open, file.samples);
+  const auto scores = head.score("expected_attention(keep=0.5,vnorm=no,statistics=\"" + file.path + "\")");
+  for (size_t i = 0; i < probability.size(); ++i)
+    EXPECT_NEAR(scores[i + open], probability[i], 1e-4 * probability[i] + 1e-7);
+}
+
+TEST(PeriodicScorers, StatisticsOfAnotherModelAreRefused) {
+  const StatisticsFile file;
+  ModelShape larger = Head::shape();
+  larger.layers = 2;
+  try {
+    make_method(resolve_recipe("expected_attention(keep=0.5,statistics=\"" + file.path + "\")", {}), larger);
+    FAIL() << "taken";
+  } catch (const UserError& error) {
+    EXPECT_NE(std::string(error.what()).find("query_mean has shape [1, 2, 8], the model needs [2, 2, 8]"),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <random>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "cache/method.h"
 #include "format/safetensors.h"
@@ -193,6 +194,41 @@ TEST(Scorers, H2oSumsWeightsOverQueriesAndGroup) {
     EXPECT_NEAR(plain[j], 2 * sum, 1e-6);
     EXPECT_NEAR(relative[j], sum / uniform, 1e-5);
   }
+}
+
+TEST(Scorers, H2oMeansAreObservedAttention) {
+  const Observed seen;
+  const auto h2o = seen.score("h2o(keep=0.5,accumulate=mean)"),
+             observed = seen.score("observed_attention(keep=0.5)"),
+             relative = seen.score("h2o(threshold=1,accumulate=mean)"),
+             observed_relative = seen.score("observed_attention(threshold=1)");
+  for (int j = 0; j < Observed::kTokens; ++j) {
+    EXPECT_FLOAT_EQ(h2o[j], observed[j]);
+    EXPECT_FLOAT_EQ(relative[j], observed_relative[j]);
+  }
+}
+
+TEST(Scorers, H2oDecayWeighsLateQueriesMost) {
+  const Observed seen;
+  const auto plain = seen.score("h2o(keep=0.5,accumulate=decay,decay=0.9)"),
+             relative = seen.score("h2o(threshold=1,accumulate=decay,decay=0.9)");
+  for (int j = 0; j < Observed::kTokens; ++j) {
+    double sum = 0, uniform = 0;
+    for (int q = j; q < Observed::kTokens; ++q) {
+      const double weight = std::pow(0.9, Observed::kTokens - 1 - q);
+      sum += weight * seen.mean(q, j);
+      uniform += weight / (q + 1);
+    }
+    EXPECT_NEAR(plain[j], 2 * sum, 1e-6);
+    EXPECT_NEAR(relative[j], sum / uniform, 1e-5);
+  }
+}
+
+TEST(Scorers, H2oDecayAndItsFactorGoTogether) {
+  const auto make = [](const std::string& recipe) { make_method(resolve_recipe(recipe, {}), kShape); };
+  EXPECT_THROW(make("h2o(keep=0.5,accumulate=decay)"), UserError);
+  EXPECT_THROW(make("h2o(keep=0.5,decay=0.9)"), UserError);
+  EXPECT_THROW(make("h2o(keep=0.5,accumulate=mean,decay=0.9)"), UserError);
 }
 
 TEST(Scorers, ObservedAttentionIsTheMeanOverQueriesSinceBirth) {

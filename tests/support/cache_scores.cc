@@ -13,7 +13,7 @@ std::vector<float> periodic_scores(const KvCache& cache, int layer, int head) {
     store.read(s, k.data() + static_cast<size_t>(s) * d, v.data() + static_cast<size_t>(s) * d);
   const std::vector<int32_t> positions = store.positions();
   cache.method().periodic()->score({layer, cache.tokens(), cache.method().spec.policy.sinks, positions,
-                                    k.data(), v.data(), cache.queries(layer, head)},
+                                    k.data(), v.data(), cache.queries(layer, head), head},
                                    scores.data());
   return scores;
 }

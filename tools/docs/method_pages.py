@@ -82,7 +82,7 @@ def defaults_of(method):
         "window": window,
         "every": "128" if method["kind"] == "periodic" else "1",
         "seed": "`--seed` and the four that follow",
-        "model": "`--kvzap_scorer_model`",
+        "model": "`--kvzap_scorer_model`" if method["name"] == "kvzap" else "—",
     }
 
 
@@ -111,8 +111,8 @@ def picture_lines(pictures, name, title):
     ]
 
 
-def example_lines(recipes, learned):
-    model = " --kvzap_scorer_model FOLDER" if learned else ""
+def example_lines(recipes, scorer):
+    model = " --kvzap_scorer_model FOLDER" if scorer == "kvzap" else ""
     recipes = [re.sub(r",?model=scorer_folder", "", r) for r in recipes]
     lines = ["## Use", ""]
     for recipe in recipes:
@@ -151,20 +151,74 @@ def scorer_page(parts, method, head, pictures):
     lines += parameter_rows(shared_of(parts, method), defaults_of(method)) if budgets else []
     lines += ["", "At most one budget. `kvlab compare --sinks`, `--sliding_window_size` and `--chunk_size` set the defaults of a run.", ""]
     if "Examples" in head:
-        lines += example_lines(head["Examples"].split(), method["learned"])
+        lines += example_lines(head["Examples"].split(), name)
     lines += picture_lines(pictures, name, method["title"])
     return lines + [f"Source: [src/methods/scorers/{name}.cc](../../src/methods/scorers/{name}.cc)"]
 
 
+def wrapper_page(method, head, pictures):
+    name = method["name"]
+    facts = {
+        "Recipe name": code(name),
+        "Paper": plain(sentence(method["paper"])),
+        "Stands around": f"{code(method['of'])} unless `of=` names another method, also one that is wrapped itself",
+        "Acts": "while streaming and at=context" if method["streams"] else "at=context only",
+        "Bytes per token": "Beside keys and values: " + plain(head.get("Bytes per token", "see the file.")),
+    }
+    if method["refuses"]:
+        facts["Refuses"] = plain(sentence(method["refuses"]))
+    lines = [f"# {method['title']}", "", plain(method["title"] + ": " + method["summary"] + "."), ""]
+    if "Idea" in head:
+        lines += [plain(sentence(head["Idea"])), ""]
+    lines += ["| | |", "|---|---|"] + [f"| {key} | {value} |" for key, value in facts.items()] + [""]
+    lines += ["## Rule", "", "    " + method["formula"], "", plain("Here " + head["Symbols"]) if "Symbols" in head else "", ""]
+    for label, title in (("Differs", "What differs from the paper"), ("In kvpress", "In NVIDIA/kvpress")):
+        if label in head:
+            lines += [f"## {title}", "", plain(sentence(head[label])), ""]
+    if method["parameters"]:
+        lines += ["## Parameters", "", "| name | default | range | meaning |", "|---|---|---|---|"]
+        lines += parameter_rows(method["parameters"])
+        lines += [""]
+    lines += ["Budget, protection, schedule and what else it does not know itself it hands to the method within.", ""]
+    if "Examples" in head:
+        lines += example_lines(head["Examples"].split(), False)
+    lines += picture_lines(pictures, name, method["title"])
+    return lines + [f"Source: [src/methods/wrappers/{name}.cc](../../src/methods/wrappers/{name}.cc)"]
+
+
 def named_page(parts, named, comment, pictures):
     name, scorer = named["name"], named["recipe"].partition("(")[0]
-    learned = any(m["name"] == scorer and m["learned"] for m in parts["methods"])
+    part = "Wrapper" if any(w["name"] == scorer for w in parts["wrappers"]) else "Scorer"
     lines = [f"# {named['title']}", "", plain(sentence(named["summary"])), "", plain(" ".join(comment)), ""]
     lines += ["| | |", "|---|---|", f"| Recipe name | {code(name)} |", f"| Short for | {code(named['recipe'])} |"]
-    lines += [f"| Paper | {plain(sentence(named['paper']))} |", f"| Scorer | [{plain(scorer)}]({scorer}.md) |", ""]
-    lines += ["Parameters are those of the scorer; what is written in parentheses wins over the recipe's own.", ""]
-    lines += example_lines([name], learned) + picture_lines(pictures, name, named["title"])
+    lines += [f"| Paper | {plain(sentence(named['paper']))} |", f"| {part} | [{plain(scorer)}]({scorer}.md) |", ""]
+    lines += [f"Parameters are those of the {part.lower()}; what is written in parentheses wins over the recipe's own.", ""]
+    lines += example_lines([name], scorer) + picture_lines(pictures, name, named["title"])
     return lines + [f"Source: [src/methods/named/{name}.cc](../../src/methods/named/{name}.cc)"]
+
+
+def wrapper_index(parts):
+    lines = [
+        "",
+        "## Wrappers",
+        "",
+        "A wrapper stands around a method, `adakv(of=snapkv,keep=0.25)`, and changes what entries are worth, how the budget is shared out over",
+        "heads and layers, or what becomes of entries that stay. Wrappers nest, the innermost acts first: `criticalkv(of=adakv(of=snapkv))`.",
+        "",
+        "| name | acts | what it does |",
+        "|---|---|---|",
+    ]
+    for w in parts["wrappers"]:
+        acts = "while streaming, at=context" if w["streams"] else "at=context"
+        lines.append(f"| [{plain(w['name'])}](methods/{w['name']}.md) | {acts} | {plain(sentence(w['summary']))} |")
+    return lines + [
+        "",
+        "## Schedules",
+        "",
+        "`every=n` has the budget act after each n tokens: `X(size=S,every=n)` cuts the cache down to S entries a head and lets it grow to",
+        "S + n − 1 (kvpress's DecodingPress with that target and interval; `decoding_press` has its defaults), `X(keep=F,every=128)` goes",
+        "through a text in blocks of 128 (BlockPress). `every=1` acts after each token.",
+    ]
 
 
 def index(parts):
@@ -181,6 +235,7 @@ def index(parts):
         lines.append(f"| [{plain(m['name'])}](methods/{m['name']}.md) | {m['kind']} | {plain(sentence(m['summary']))} |")
     lines += ["", "What a kind costs:", ""]
     lines += [f"- **{kind}**: {text}" for kind, text in KINDS.items()]
+    lines += wrapper_index(parts)
     lines += ["", "## Named recipes", "", "| name | recipe | what it is |", "|---|---|---|"]
     for n in parts["named"]:
         lines.append(f"| [{plain(n['name'])}](methods/{n['name']}.md) | {code(n['recipe'])} | {plain(sentence(n['summary']))} |")
@@ -209,6 +264,9 @@ def main(list_file, sources, pictures, output):
     for method in parts["methods"]:
         head = file_head(sources / "scorers" / f"{method['name']}.cc")
         pages[Path("methods", method["name"] + ".md")] = scorer_page(parts, method, head, pictures)
+    for wrapper in parts["wrappers"]:
+        head = file_head(sources / "wrappers" / f"{wrapper['name']}.cc")
+        pages[Path("methods", wrapper["name"] + ".md")] = wrapper_page(wrapper, head, pictures)
     for named in parts["named"]:
         comment = comment_of(sources / "named" / f"{named['name']}.cc")
         pages[Path("methods", named["name"] + ".md")] = named_page(parts, named, comment, pictures)

@@ -1,5 +1,5 @@
 """Draws what each method keeps, by one run of kvlab, as NAME.png. Usage: method_pictures.py PROGRAM LIST.json OUTPUT
-[KVZAP_SCORER_FOLDER]. Methods that need a file of their own get no picture, learned ones only with the folder."""
+[KVZAP_SCORER_FOLDER]. Methods that need a file of their own get no picture, KVzap only with the folder."""
 
 import json
 import re
@@ -11,13 +11,17 @@ import zlib
 from pathlib import Path
 
 
+OPTIONAL_FILES = {"statistics"}  # parameters that name a file which a method can do without
+
+
 def recipes_to_draw(parts, has_scorer):
     """(name, recipe) of what can be drawn: a quarter kept where a recipe leaves the budget open, one seed."""
     learned = {m["name"] for m in parts["methods"] if m["learned"]}
     seeded = {m["name"] for m in parts["methods"] if m["seeded"]}
     for method in parts["methods"]:
-        needs_file = any(f["range"].startswith("path") for f in method["parameters"])
-        if needs_file or not method.get("takes_budget", True) or (method["learned"] and not has_scorer):
+        drawable = method["name"] == "kvzap" and has_scorer
+        needs_file = any(f["range"].startswith("path") and f["name"] not in OPTIONAL_FILES for f in method["parameters"])
+        if needs_file or not method.get("takes_budget", True) or (method["learned"] and not drawable):
             continue
         yield method["name"], f"{method['name']}(keep=0.25{',seed=0' if method['seeded'] else ''})"
     for named in parts["named"]:

@@ -34,7 +34,7 @@ from typing import Any
 
 import torch
 import transformers
-from kvpress import KeyRerotationPress, KVzipPress, ScorerPress, SimLayerKVPress
+from kvpress import KeyRerotationPress, KVzipPress, LeverageScorePress, ScorerPress, SimLayerKVPress
 from kvpress.presses import kvzip_press, non_causal_attention_press
 from torch import Tensor
 from transformers import DynamicCache
@@ -66,7 +66,7 @@ class ChatlessTokenizer:
 
 @contextlib.contextmanager
 def replaced(owner, name: str, value):
-    before = getattr(owner, name)
+    before = vars(owner)[name]   # a static method stays one
     setattr(owner, name, value)
     try:
         yield
@@ -84,6 +84,14 @@ def sketch_of(golden: Golden, layers: int):
             return (math.sqrt(columns) * torch.eye(rows)).expand(batch, heads, rows, columns)
         return torch.stack([press_inputs.sketch(layer, head, rows, columns) for head in range(heads)])[None]
     return randn
+
+
+def leverage_in_double(keys: Tensor, columns: int) -> Tensor:
+    """LeverageScorePress.compute_leverage_scores in float64: its matrix is so ill-conditioned that float32 loses digits."""
+    phi = (torch.randn(keys.shape[0], keys.shape[1], keys.shape[3], columns) / math.sqrt(columns)).double()
+    x = (keys.double() - keys.double().mean(-2, keepdim=True)) @ phi
+    gram = x.mT @ x + 1e-2 * torch.eye(columns, dtype=torch.float64)
+    return (x * torch.linalg.solve(gram, x.mT).mT).sum(-1).clamp_min(0).float()
 
 
 class PadMask:
@@ -107,6 +115,7 @@ def chance_replaced(golden: Golden, model, tokenizer):
         stack.enter_context(replaced(torch, "bernoulli", lambda p: (p >= 0.5).to(p.dtype)))
         if golden.sketched or golden.exact_sketch:
             stack.enter_context(replaced(torch, "randn", sketch_of(golden, model.config.num_hidden_layers)))
+            stack.enter_context(replaced(LeverageScorePress, "compute_leverage_scores", staticmethod(leverage_in_double)))
         if golden.pad_mask is not None:
             press = non_causal_attention_press.NonCausalAttnPress
             stack.enter_context(replaced(press, "non_causal_chunked_attn", PadMask(golden.pad_mask)))

@@ -4,16 +4,16 @@
 In a recipe `keep` is 1 - compression_ratio, and @name stands for a file made by press_inputs.py's formulas.
 """
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-import kvpress
 import torch
 from kvpress import (AdaKVPress, BlockPress, CAMPress, CapPress, ChunkKVPress, ChunkPress, CompactorPress, CriticalKVPress, CURPress,
                      DecodingPress, DMSPress, DuoAttentionPress, ExpectedAttentionPress, KeyDiffPress, KeyRerotationPress,
                      KnormPress, KVzipPress, LagKVPress, LeverageScorePress, MergingPress, NonCausalAttnPress,
                      ObservedAttentionPress, PerLayerCompressionPress, PyramidKVPress, QFilterPress, ScorerPress, SimLayerKVPress,
                      SnapKVPress, TOVAPress)
+from kvpress.presses.base_press import BasePress
 from kvpress.presses.criticalkv_press import CriticalAdaKVPress
 from kvpress.presses.expected_attention_with_stats import ExpectedAttentionStatsPress
 from kvpress.presses.kvzap_press import KVzapPress
@@ -24,7 +24,7 @@ import press_inputs as inputs
 
 @dataclass(frozen=True)
 class Golden:
-    recipe: str
+    recipe: str | None                     # None: no recipe does the same; the note says why
     press: Callable[[Any], Any]            # from the model's configuration
     context: int = 320
     scores: tuple[int, int] | None = None  # positions [first, context - second) have scores worth comparing; None: not recorded
@@ -76,12 +76,6 @@ class GivenHeads(DuoAttentionPress):
         super().post_init_from_model(model)
 
 
-def duo(config) -> GivenHeads:
-    press = GivenHeads(head_compression_ratio=0.5)
-    press.config = config
-    return press
-
-
 class SummedAttentionPress(ScorerPress):
     """H2O's rule: the sum of the weights that an entry drew, over the queries and the heads of the group."""
 
@@ -100,12 +94,14 @@ PRESSES: dict[str, Golden] = {
     # Scorers
     "leverage_score exact": Golden(
         "leverage_score(sketch=0,keep=0.5,at=context)", lambda c: LeverageScorePress(0.5, sketch_dimension=c.head_dim),
-        scores=ALL, exact_sketch=True, note="no sketch: its matrix is the identity"),
-    "leverage_score": Golden("leverage_score(keep=0.5,at=context)", lambda c: LeverageScorePress(0.5), scores=ALL, sketched=True),
+        scores=ALL, exact_sketch=True, note="no sketch: its matrix is the identity; in float64"),
+    "leverage_score": Golden("leverage_score(keep=0.5,at=context)", lambda c: LeverageScorePress(0.5), scores=ALL, sketched=True,
+                             note="the sketch of press_inputs.py; in float64"),
     "compactor exact": Golden(
         "compactor(sketch=0,keep=0.5,at=context)", lambda c: CompactorPress(0.5, sketch_dimension=c.head_dim),
-        scores=(8, 4), exact_sketch=True, note="no sketch: its matrix is the identity"),
-    "compactor": Golden("compactor(keep=0.25,at=context)", lambda c: CompactorPress(0.75), scores=(8, 4), sketched=True),
+        scores=(8, 4), exact_sketch=True, note="no sketch: its matrix is the identity; in float64"),
+    "compactor": Golden("compactor(keep=0.25,at=context)", lambda c: CompactorPress(0.75), scores=(8, 4), sketched=True,
+                        note="the sketch of press_inputs.py; in float64"),
     "non_causal@256": Golden("non_causal_attention(keep=0.25,at=context)", lambda c: NonCausalAttnPress(0.75), context=256, scores=ALL),
     "non_causal@320": Golden("non_causal_attention(keep=0.75,at=context)", lambda c: NonCausalAttnPress(0.25), scores=ALL),
     "non_causal@320 masked": Golden(
@@ -145,6 +141,7 @@ PRESSES: dict[str, Golden] = {
     # Shares of a budget
     "adakv+snapkv alpha 0": Golden("adakv(of=snapkv,safeguard=0,keep=0.25,at=context)", lambda c: AdaKVPress(SnapKVPress(0.75), 0.0)),
     "adakv+snapkv": Golden("adakv(of=snapkv,safeguard=0.2,keep=0.25,at=context)", lambda c: AdaKVPress(SnapKVPress(0.75), 0.2), own_hiding=True),
+    "adakv+snapkv alpha 0.9": Golden("adakv(of=snapkv,safeguard=0.9,keep=0.25,at=context)", lambda c: AdaKVPress(SnapKVPress(0.75), 0.9)),
     "adakv+expected_attention epsilon": Golden(
         "adakv(of=expected_attention(epsilon=0.01),keep=0.25,at=context)", lambda c: AdaKVPress(ExpectedAttentionPress(0.75, epsilon=0.01)),
         scores=SINKS),
@@ -159,7 +156,8 @@ PRESSES: dict[str, Golden] = {
     "pyramidkv too little": Golden("pyramidkv(of=snapkv,beta=20,keep=0.25,at=context)", lambda c: PyramidKVPress(0.75)),
     "per layer+knorm": Golden("knorm(budget=@ratios,at=context)", per_layer),
     "simlayerkv": Golden("simlayerkv(lazy=@lazy,recent=64,sinks=4,at=context)", lambda c: SimLayerKVPress(0.5, n_recent=64)),
-    "duo_attention": Golden("duo_attention(head_ratio=0.5,sinks=4,window=64,head_scores=@head_scores,at=context)", duo, own_hiding=True),
+    "duo_attention": Golden("duo_attention(head_ratio=0.5,sinks=4,window=64,model=@head_scores,at=context)",
+                            lambda c: GivenHeads(head_compression_ratio=0.5), own_hiding=True),
     "kvzap threshold": Golden("kvzap(model=@kvzap,threshold=0,sinks=0,window=128,at=context)",
                               lambda c: DMSPress(kvzap_linear(c), threshold=0.0), scores=(0, 128)),
     # What is chosen together or in turn
@@ -183,18 +181,17 @@ PRESSES: dict[str, Golden] = {
                                lambda c: DecodingPress(KeyDiffPress(), 32, 256), decoding=True),
     "decoding tova": Golden("two_phase(context=none,decode=tova(size=256,every=32,sinks=0,window=1))",
                             lambda c: DecodingPress(TOVAPress(), 32, 256), decoding=True),
-    "cam+knorm": Golden("two_phase(context=none,decode=cam(of=knorm,size=256,every=16,sinks=0,window=0))",
-                        lambda c: CAMPress(KnormPress(), 16, 256), decoding=True,
-                        note="a merge happens if its probability is at least one half, instead of by chance"),
+    "cam+knorm": Golden(None, lambda c: CAMPress(KnormPress(), 16, 256), decoding=True,
+                        note="kvlab's cam takes the scorer's own attention and evicts head by head; here a merge happens if its "
+                             "probability is at least one half, instead of by chance"),
 }
 
 
 def describe(press) -> str:
-    """The press as its constructor writes it."""
+    """The press as its constructor takes it, without tensors and what it finds out later."""
     if isinstance(press, CriticalKVPress):   # no dataclass
-        return f"CriticalKVPress(press={describe(press.press)}, epsilon={press.epsilon}, first_stage_ratio={press.first_stage_ratio})"
-    text = repr(press)
-    return text if len(text) < 400 else f"{type(press).__name__}(...)"
-
-
-VERSION = getattr(kvpress, "__version__", "0.5.5")
+        arguments = {name: getattr(press, name) for name in ("press", "epsilon", "first_stage_ratio")}
+    else:
+        arguments = {f.name: getattr(press, f.name) for f in fields(press) if f.init and not f.name.startswith("_")}
+    shown = (f"{name}={describe(value) if isinstance(value, BasePress) else value}" for name, value in arguments.items())
+    return f"{type(press).__name__}({', '.join(shown)})"

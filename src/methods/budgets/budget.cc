@@ -110,7 +110,7 @@ void check_range(const HeadBudgets& table, const Field& field) {
 
 HeadBudgets read(const std::string& path) {
   HeadBudgets table = path.ends_with(".safetensors") ? read_tensor(path) : read_json(path);
-  table.source = path;
+  table.source = table.written = path;
   check_range(table, budget_of(path, {table.budget}).field);
   return table;
 }

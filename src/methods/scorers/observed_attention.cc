@@ -51,6 +51,7 @@ ScorerInfo describe() {
   info.formula =
       "score_j = mean over queries q >= j and query heads of the group of a_qj (threshold: of a_qj n_q)";
   info.kind = ScorerKind::kWeights;
+  info.attention = true;
   info.create = [](const ScorerContext& context) { return std::make_unique<ObservedAttention>(context); };
   return info;
 }

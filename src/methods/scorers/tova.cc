@@ -45,6 +45,7 @@ ScorerInfo describe() {
   info.window = WindowRule::kOne;
   info.context_window = 1;
   info.no_threshold = "one query's weights have no fixed scale";
+  info.attention = true;
   info.create = [](const ScorerContext&) { return std::make_unique<Tova>(); };
   return info;
 }
