@@ -150,7 +150,15 @@ std::vector<const ScorerInfo*> online_scorers() {
   return scorers;
 }
 
+std::vector<const ScorerInfo*> streaming_scorers() {
+  std::vector<const ScorerInfo*> scorers = online_scorers();
+  std::erase_if(scorers, [](const ScorerInfo* scorer) { return scorer->kind == ScorerKind::kContext; });
+  return scorers;
+}
+
 std::string needed_arguments(const ScorerInfo& scorer) {
+  // Budgets by head, as the others have, and several parts.
+  if (scorer.name == "kvzip") return ",scope=head,chunk=40,previous=3";
   if (scorer.name == "external") return ",scores=\"" + scores_file() + "\"";
   if (!scorer.learned) return "";
   if (scorer.name == "qfilter") return ",model=\"" + qfilter_folder() + "\"";
@@ -178,7 +186,7 @@ double median_score(const ScorerInfo& scorer) {
 
 std::vector<std::string> streaming_recipes(int64_t window) {
   std::vector<std::string> recipes;
-  for (const ScorerInfo* scorer : online_scorers()) {
+  for (const ScorerInfo* scorer : streaming_scorers()) {
     for (const BudgetInfo* budget : registry_budgets()) {
       if (budget->threshold && !scorer->no_threshold.empty()) continue;
       for (const int every : {1, 7}) {
@@ -208,6 +216,7 @@ std::vector<std::string> two_phase_recipes() {
   for (const ScorerInfo* scorer : online_scorers()) {
     const std::string needed = needed_arguments(*scorer);
     add(fmt::format("{}(keep=0.5{})", scorer->name, needed), "h2o(size=24,window=8)");
+    if (scorer->kind == ScorerKind::kContext) continue;
     add("streaming_llm(keep=0.5)", fmt::format("{}(keep=0.3,window=8,every=7{})", scorer->name, needed));
     add("none", fmt::format("{}(keep=0.3,window=8,every=3{})", scorer->name, needed));
   }
@@ -241,10 +250,17 @@ std::shared_ptr<const Method> method_of(const std::string& recipe) {
   return make_method(resolve_recipe(recipe, {}), tiny_shape());
 }
 
+std::shared_ptr<const ReconstructionPrompts> random_prompts() {
+  const std::vector<int32_t> ids = random_tokens(9, 71);
+  return std::make_shared<const ReconstructionPrompts>(ReconstructionPrompts{
+      {ids[0], ids[1], ids[2]}, {ids[3], ids[4], ids[5], ids[6]}, {ids[7], ids[8]}, ""});
+}
+
 CacheOptions cache_options(DType type) {
   CacheOptions options;
   options.type = type;
   options.record_lifetimes = true;
+  options.prompts = random_prompts();
   return options;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/reconstruction.h"
 #include "engine/session.h"
 #include "support/thread_count.h"
 
@@ -34,6 +35,8 @@ std::vector<int32_t> random_tokens(int count, uint64_t seed);
 
 // Scorers whose sessions decide as they go: all but the planned ones, which have tests of their own.
 std::vector<const ScorerInfo*> online_scorers();
+// Those among them that also act before the end of a context.
+std::vector<const ScorerInfo*> streaming_scorers();
 
 // Recipes of every such scorer with every budget it takes, acting after every token and after every 7, with a
 // window of `window` tokens (none written: by rule). Budgets from a file are uneven. Values are chosen so
@@ -86,6 +89,8 @@ struct Outcome {
   EvictionCounts counts;
 };
 
+// What scorers that repeat the context feed ahead of it.
+std::shared_ptr<const ReconstructionPrompts> random_prompts();
 CacheOptions cache_options(DType type = DType::kF32);
 Outcome run(const std::shared_ptr<const Method>& method, const std::vector<int32_t>& tokens,
             const RunPlan& plan = {});

@@ -25,6 +25,7 @@ using testing::Outcome;
 using testing::random_tokens;
 using testing::run;
 using testing::RunPlan;
+using testing::streaming_scorers;
 using testing::tiny_model;
 using testing::tiny_shape;
 
@@ -63,7 +64,7 @@ TEST_F(ContractTest, NeutralPhasesChangeNothing) {
   const Outcome dense = run(method_of("none"), tokens);
   RunPlan plan;
   plan.context = 100;
-  for (const ScorerInfo* scorer : online_scorers()) {
+  for (const ScorerInfo* scorer : streaming_scorers()) {
     const std::string neutral = fmt::format("{}(keep=1{})", scorer->name, needed_arguments(*scorer));
     for (const auto& [context, decode] :
          {std::pair<std::string, std::string>{neutral, "h2o(keep=1)"}, {"h2o(keep=1)", neutral}}) {
@@ -80,7 +81,7 @@ TEST_F(ContractTest, DestructiveSettingsDestroy) {
   const std::vector<int32_t> tokens = random_tokens(150, 22);
   Session dense(tiny_model(), method_of("none"), cache_options());
   const HiddenStates base = dense.extend(tokens);
-  for (const ScorerInfo* scorer : online_scorers()) {
+  for (const ScorerInfo* scorer : streaming_scorers()) {
     for (const std::string setting : {"keep=0.02", "size=1", "free_density=0"}) {
       const int window =
           setting == "free_density=0" ? 1 : 0;  // a head that keeps nothing would be something else
