@@ -229,7 +229,7 @@ void KvCache::act_together(int layer, int first_head, int heads, int64_t n, Atte
   }
   scratch.actions.resize(heads);
   const std::span<HeadAction> actions(scratch.actions);
-  const bool with_entries = method.wants_queries() || any_wants_entries(method);
+  const bool with_entries = (method.wants_queries() && !given_) || any_wants_entries(method);
   for (int h = 0; h < heads; ++h) collect(layer, first_head + h, n, with_entries, actions[h]);
   score(layer, first_head, n, actions);
   keep_given(method, actions);
@@ -243,12 +243,12 @@ void KvCache::act_on_model(int64_t n) {
   if (method.spec.policy.neutral()) return;
   const size_t split = model_wrapper(method);
   const int layers = method_->shape.layers, heads = method_->shape.kv_heads;
+  const bool with_entries = (method.wants_queries() && !given_) || any_wants_entries(method);
   std::vector<HeadAction> all(stores_.size());
   const auto of_layer = [&](int layer) { return std::span(all).subspan(index(layer, 0), heads); };
   parallel_tasks(layers, [&](int layer, int) {
     const std::span<HeadAction> actions = of_layer(layer);
-    for (int h = 0; h < heads; ++h)
-      collect(layer, h, n, method.wants_queries() || any_wants_entries(method), actions[h]);
+    for (int h = 0; h < heads; ++h) collect(layer, h, n, with_entries, actions[h]);
     score(layer, 0, n, actions);
     keep_given(method, actions);
     adjust(layer, 0, n, 0, split, actions);

@@ -39,6 +39,21 @@ KvCache::KvCache(std::shared_ptr<const Method> method, CacheOptions options)
   if (options_.record_lifetimes) record_.evict_at.resize(stores_.size());
 }
 
+KvCache KvCache::fork_dense(std::shared_ptr<const Method> method, std::shared_ptr<LayerTap> tap) const {
+  KVLAB_CHECK(method->spec.dense());
+  KvCache fork(*this);
+  fork.method_ = std::move(method);
+  fork.options_.tap = std::move(tap);
+  fork.options_.imposed = nullptr;
+  fork.options_.record_lifetimes = false;
+  fork.record_ = {};
+  fork.stages_.clear();
+  fork.add_stage(*fork.method_);
+  for (HeadStore& store : fork.stores_) store.narrow_state(0);
+  fork.choose_path();
+  return fork;
+}
+
 void KvCache::add_stage(const Method& method) {
   const ModelShape& shape = method.shape;
   stages_.push_back({&method, {}});

@@ -29,6 +29,7 @@ struct LifetimeRecord {
 };
 
 class LayerTap;
+struct ReconstructionPrompts;
 
 // The output projections of a model, for methods that ask what an entry's value does to the hidden state.
 class OutputProjections {
@@ -49,6 +50,8 @@ struct CacheOptions {
   std::shared_ptr<const LifetimeRecord> imposed;
   std::shared_ptr<const OutputProjections> output;  // of methods that want_output(); a session provides it
   std::shared_ptr<LayerTap> tap;                    // sees every block before its attention; forks share it
+  // Of methods whose scorer repeats the context (engine/reconstruction.h).
+  std::shared_ptr<const ReconstructionPrompts> prompts;
 };
 
 // New tokens of one layer: all of an extend, or a piece of at most kQueryBlock. Row r is at position first +
@@ -90,6 +93,10 @@ class KvCache {
   KvCache& operator=(KvCache&&) = default;
   // Shares pages with this one; each copies what it changes.
   KvCache fork() const { return KvCache(*this); }
+  // The same under `method`, which compresses nothing, and with another tap.
+  KvCache fork_dense(std::shared_ptr<const Method> method, std::shared_ptr<LayerTap> tap) const;
+  // Counts what a fork took beside this cache.
+  void raise_peak(int64_t bytes) { peak_bytes_ = std::max(peak_bytes_, bytes); }
 
   const Method& method() const { return *method_; }
   const CacheOptions& options() const { return options_; }

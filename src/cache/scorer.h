@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -121,8 +122,18 @@ class PeriodicScorer : public Scorer {
   virtual void score(const PeriodicView& view, float* out) const = 0;
 };
 
+// Scores that come from repeating the context: parts of it are fed to a fork of the session behind a prompt,
+// and an entry is worth the most attention that a repeating token pays to it (engine/reconstruction.h).
+struct Reconstruction {
+  int64_t chunk = 2048;     // tokens that are repeated at a time
+  int64_t previous = 8;     // last tokens of the part before, which introduce a later part
+  bool normalised = false;  // times ||W_O v|| over the length of the repeating token's hidden state
+};
+
 class ContextScorer : public Scorer {
  public:
+  // Set: the session finds the scores and hands them to KvCache::end_context(), and score() is not called.
+  virtual std::optional<Reconstruction> reconstruction() const { return std::nullopt; }
   // out[h][i] for entry i of heads[h], all KV heads of a layer; +infinity keeps an entry while there is any
   // other to evict.
   virtual void score(std::span<const PeriodicView> heads, std::span<float* const> out) const = 0;

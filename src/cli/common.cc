@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -171,6 +172,19 @@ std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files) {
   const bool in_folder =
       path.extension() == ".safetensors" || path.extension() == ".json";  // the index of shards
   return open_tokenizer(in_folder ? path.parent_path().string() : path.string());
+}
+
+std::shared_ptr<const ReconstructionPrompts> prompts_for(std::span<const MethodSpec> specs,
+                                                         const ModelFiles& files) {
+  const auto may_repeat = [](const MethodSpec& spec) { return spec.uses(ScorerKind::kContext); };
+  if (std::none_of(specs.begin(), specs.end(), may_repeat)) return nullptr;
+  ReconstructionPrompts prompts;
+  try {
+    prompts = reconstruction_prompts(*open_tokenizer_of(files));
+  } catch (const UserError& error) {  // matters only if such a method runs
+    prompts.problem = error.what();
+  }
+  return std::make_shared<const ReconstructionPrompts>(std::move(prompts));
 }
 
 std::optional<bool> parse_yes_no(const std::string& flag, const std::string& text) {

@@ -4,11 +4,13 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
 #include "base/progress.h"
+#include "engine/reconstruction.h"
 #include "engine/session.h"
 #include "models/config.h"
 #include "models/model.h"
@@ -43,6 +45,10 @@ std::optional<std::string> memory_warning(int64_t needed, int64_t available, DTy
 // The tokenizer that comes with a model. For a Hugging Face folder the weights' path is a file in it, or the
 // folder.
 std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files);
+
+// What methods that repeat the context feed ahead of it; null where none of `specs` does.
+std::shared_ptr<const ReconstructionPrompts> prompts_for(std::span<const MethodSpec> specs,
+                                                         const ModelFiles& files);
 
 // --bos yes|no; unset: as the tokenizer says.
 std::optional<bool> parse_yes_no(const std::string& flag, const std::string& text);

@@ -192,6 +192,7 @@ int run(const CompareFlags& f) {
                           f.context};
   options.run.kv_type = f.model.cache_type();
   options.run.common_window = f.window.value_or(128);
+  options.run.prompts = prompts_for(specs, files);
   options.every = f.chunk_size.value_or(1);
   options.token_nll = f.token_nll;
   options.record_first = !f.no_heatmaps;

@@ -120,6 +120,7 @@ int run(const Flags& f) {
   const ModelFiles files = f.model.open();
   const TokenDocument document = read_input(f, files);
   const auto method = make_method(spec, shape_of(files.config));
+  options.run.prompts = prompts_for({&spec, 1}, files);
   const auto entries = dump_tensors(*method, static_cast<int64_t>(document.tokens.size()), options);
   const fs::path path = output_path(f);
   announce(path, entries, f.quiet);

@@ -224,6 +224,7 @@ int run(const Flags& f) {
   const auto method = make_method(spec, shape_of(files.config));
   CacheOptions cache_options;
   cache_options.type = f.model.cache_type();
+  cache_options.prompts = prompts_for({&spec, 1}, files);
   const DecodeWeights decode = f.decode_weights == "file" ? DecodeWeights::kFile : DecodeWeights::kPacked;
   Session session(f.model.load(files, silent_progress(), decode), method, cache_options);
 

@@ -265,6 +265,9 @@ int run(const Flags& f) {
   options.run.protocol = session_protocol(window);
   options.run.kv_type = cache_type;
   options.run.common_window = f.window.value_or(128);
+  std::vector<MethodSpec> specs;
+  for (const SweepMethod& method : methods) specs.push_back(method.spec);
+  options.run.prompts = prompts_for(specs, files);
   options.repeat_baseline = f.repeat_baseline;
   options.setup_seconds = seconds_since(start);
   const auto config = config_json(f, data, files, window, windows);

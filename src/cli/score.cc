@@ -74,6 +74,7 @@ int run(const Flags& f) {
   options.protocol = {f.protocol == "prefix" ? Protocol::Kind::kPrefix : Protocol::Kind::kStream, f.context};
   options.kv_type = f.model.cache_type();
   options.extend_size = f.extend_size;
+  options.prompts = prompts_for({&spec, 1}, files);
   const auto model = f.model.load(files, silent_progress());
   const bool fresh_peak = reset_peak_resident();
   const int64_t resident = resident_bytes();

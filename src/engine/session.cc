@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-
+#include "engine/reconstruction.h"
 #include "models/pipeline.h"
 #include "models/rotary.h"
 
@@ -70,10 +70,28 @@ int64_t dense_cache_bytes(const ModelShape& shape, int64_t tokens, DType type) {
 
 Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method,
                  CacheOptions options)
-    : model_(std::move(model)), cache_(method, with_projections(std::move(options), model_, *method)) {}
+    : model_(std::move(model)), cache_(method, with_projections(std::move(options), model_, *method)) {
+  if (reconstruction_of(cache_)) check_prompts(cache_, cache_.options().prompts.get());
+}
 
 Session Session::fork() const {
-  return Session(model_, cache_.fork());
+  Session fork(model_, cache_.fork());
+  fork.context_ = context_;
+  return fork;
+}
+
+Session Session::fork_dense(std::shared_ptr<LayerTap> tap) const {
+  return Session(model_,
+                 cache_.fork_dense(make_method(no_compression(), cache_.method().shape), std::move(tap)));
+}
+
+void Session::end_context() {
+  const auto how = cache_.context_ended() ? std::nullopt : reconstruction_of(cache_);
+  if (!how) return cache_.end_context();
+  const ReconstructedScores found = reconstruct_scores(*this, context_, *how);
+  context_ = {};
+  cache_.raise_peak(found.peak_bytes);
+  cache_.end_context(&found.scores);
 }
 
 std::vector<std::vector<std::vector<int32_t>>> Session::live_positions() const {
@@ -109,7 +127,12 @@ void Session::run_together(std::span<const Share> shares) {
   for (size_t s = 0; s < shares.size(); ++s)
     shares[s].session->cache_.begin(static_cast<int64_t>(shares[s].tokens.size()), pieces[s]);
   model.forward(segments);
-  for (const Share& share : shares) share.session->cache_.end();
+  for (const Share& share : shares) {
+    Session& session = *share.session;
+    session.cache_.end();
+    if (!session.cache_.context_ended() && reconstruction_of(session.cache_))
+      session.context_.insert(session.context_.end(), share.tokens.begin(), share.tokens.end());
+  }
 }
 
 std::vector<HiddenStates> Session::extend_together(std::span<Session* const> sessions,

@@ -31,14 +31,16 @@ class Session {
  public:
   static constexpr int kMaxBlock = 2048;
 
+  // Throws UserError where the method lacks something that `options` should hold.
   Session(std::shared_ptr<const Model> model, std::shared_ptr<const Method> method, CacheOptions options);
   Session(Session&&) = default;
 
   // Appends tokens. Long input is cut into blocks of at most `max_block` tokens, which bounds the working
   // memory. A tap that needs a layer's tokens all at once asks for larger blocks.
   HiddenStates extend(std::span<const int32_t> tokens, size_t max_block = kMaxBlock);
-  // Marks the end of the context, once: recipes with at=context act here.
-  void end_context() { cache_.end_context(); }
+  // Marks the end of the context, once: recipes with at=context act here. A scorer that repeats the context
+  // runs the model over it once more.
+  void end_context();
   // Extends several sessions of one model together: their rows share the matrix products, and weights are
   // read once for all. Each gets what its own extend() would have given. Long input is cut so that at most
   // `max_block` rows are in work.
@@ -47,6 +49,8 @@ class Session {
                                                    size_t max_block = kMaxBlock);
   // A second session with the same past; pages are shared until one of them changes them.
   Session fork() const;
+  // The same without compression from here on, all new tokens shown to `tap`.
+  Session fork_dense(std::shared_ptr<LayerTap> tap) const;
 
   int64_t tokens() const { return cache_.tokens(); }
   const KvCache& cache() const { return cache_; }
@@ -66,6 +70,8 @@ class Session {
       : model_(std::move(model)), cache_(std::move(cache)) {}
   std::shared_ptr<const Model> model_;
   KvCache cache_;
+  // The tokens so far, of methods that will repeat them, until the context ends.
+  std::vector<int32_t> context_;
 };
 
 }  // namespace kvlab

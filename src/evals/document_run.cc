@@ -280,6 +280,7 @@ std::vector<DocumentRun> run_documents(const std::shared_ptr<const Model>& model
     cache.document = static_cast<uint64_t>(document->index);
     cache.record_lifetimes = options.record_lifetimes && courses.empty();
     cache.tap = options.tap;
+    cache.prompts = options.prompts;
     courses.push_back(make_course(model, method, *document, std::move(cache), options.protocol));
     tokens += static_cast<double>(document->tokens.size());
   }

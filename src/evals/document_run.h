@@ -30,6 +30,7 @@ struct RunOptions {
   int64_t common_window = 128;    // of density_outside_window, the same for all rows
   std::shared_ptr<LayerTap>
       tap;  // looks on at one document; not at the first pass of a method with hindsight
+  std::shared_ptr<const ReconstructionPrompts> prompts;  // of methods that repeat the context
 };
 
 struct DocumentRun {

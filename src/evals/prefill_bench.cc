@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "base/threads.h"
+#include "engine/reconstruction.h"
 #include "engine/session.h"
 #include "evals/products_alone.h"
 #include "kernels/quantised_gemv.h"
@@ -92,6 +93,15 @@ void check_method(const Method& method) {
       "{}: plans its evictions for a document beforehand, which random tokens are not", method.spec.recipe));
 }
 
+// For methods that repeat the context: of the usual lengths.
+std::shared_ptr<const ReconstructionPrompts> random_prompts(std::span<const int32_t> tokens) {
+  const auto some = [&](size_t count) {
+    return std::vector<int32_t>(tokens.begin(),
+                                tokens.begin() + static_cast<int64_t>(std::min(count, tokens.size())));
+  };
+  return std::make_shared<const ReconstructionPrompts>(ReconstructionPrompts{some(9), some(13), some(5), ""});
+}
+
 // One method over the tokens; nullopt when asked to stop before the end.
 std::optional<BenchRow> prefill(const std::shared_ptr<const Model>& model,
                                 const std::shared_ptr<const Method>& method, DType kv_type,
@@ -99,6 +109,7 @@ std::optional<BenchRow> prefill(const std::shared_ptr<const Model>& model,
   constexpr size_t kBlock = Session::kMaxBlock;
   CacheOptions options;
   options.type = kv_type;
+  options.prompts = random_prompts(tokens);
   Session session(model, method, options);
   progress.begin(fmt::format("{}, {} tokens", method->spec.display, tokens.size()),
                  static_cast<int64_t>((tokens.size() + kBlock - 1) / kBlock));

@@ -132,6 +132,39 @@ void QueryVotes(const VotingQueries& queries, const float* k, int64_t keys, int 
   }
 }
 
+// `factors`: what each query's exponentials are multiplied with.
+void raise_peaks(const Strip& strip, int64_t first, int64_t last, const VF (&factors)[2], float* peaks) {
+  const DF d;
+  const float* e = strip.scores + first * kPanelLanes;
+  for (int64_t i = first; i < last; ++i, e += kPanelLanes, ++peaks) {
+    const VF most =
+        hn::Max(hn::Mul(hn::Load(d, e), factors[0]), hn::Mul(hn::Load(d, e + kLanes), factors[1]));
+    *peaks = std::max(*peaks, hn::GetLane(hn::MaxOfLanes(d, most)));
+  }
+}
+
+void QueryPeaks(const VotingQueries& queries, const float* weights, const float* k, int head_dim, float scale,
+                int64_t first, int64_t last, Buffer<float>& scratch, float* peaks) {
+  const DF d;
+  for (int begin = 0; begin < queries.count; begin += kPanelLanes) {
+    const int count = std::min(kPanelLanes, queries.count - begin);
+    const int64_t keys = *std::max_element(queries.visible + begin, queries.visible + begin + count);
+    scratch.reserve_discard(static_cast<size_t>(head_dim + keys) * kPanelLanes);
+    Strip strip;
+    strip.panel = scratch.data();
+    strip.scores = strip.panel + head_dim * kPanelLanes;
+    pack_queries(queries, begin, head_dim, scale, strip);
+    HWY_ALIGN float own[kPanelLanes] = {};
+    std::copy_n(weights + begin, count, own);
+    VF top[2] = {hn::Set(d, kStartMax), hn::Set(d, kStartMax)}, factors[2];
+    score_keys(strip, k, keys, head_dim, top);
+    exponentiate(strip, keys, top, factors);
+    factors[0] = hn::Mul(factors[0], hn::Load(d, own));
+    factors[1] = hn::Mul(factors[1], hn::Load(d, own + kLanes));
+    raise_peaks(strip, first, std::min(last, keys), factors, peaks);
+  }
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace kvlab
@@ -147,7 +180,26 @@ void query_votes(const VotingQueries& queries, const float* k, int64_t keys, int
   HWY_DYNAMIC_DISPATCH(QueryVotes)(queries, k, keys, head_dim, scale, voted, scratch, votes);
 }
 
+HWY_EXPORT(QueryPeaks);
+
+void query_peaks(const VotingQueries& queries, const float* weights, const float* k, int head_dim,
+                 float scale, int64_t first, int64_t last, Buffer<float>& scratch, float* peaks) {
+  HWY_DYNAMIC_DISPATCH(QueryPeaks)(queries, weights, k, head_dim, scale, first, last, scratch, peaks);
+}
+
 namespace reference {
+
+void query_peaks(const VotingQueries& queries, const float* weights, const float* k, int head_dim,
+                 float scale, int64_t first, int64_t last, float* peaks) {
+  for (int i = 0; i < queries.count; ++i) {
+    const int32_t seen = queries.visible[i];
+    std::vector<double> votes(static_cast<size_t>(seen));
+    query_votes({queries.q + static_cast<int64_t>(i) * head_dim, &seen, 1}, k, seen, head_dim, scale, seen,
+                votes.data());
+    for (int64_t j = first; j < std::min<int64_t>(last, seen); ++j)
+      peaks[j - first] = std::max(peaks[j - first], static_cast<float>(weights[i] * votes[j]));
+  }
+}
 
 void query_votes(const VotingQueries& queries, const float* k, int64_t keys, int head_dim, float scale,
                  int64_t voted, double* votes) {

@@ -1,4 +1,4 @@
-// The attention that some queries pay to keys, summed up per key.
+// The attention that some queries pay to keys, summed up per key, or the most that any pays.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,17 @@ struct VotingQueries {
 void query_votes(const VotingQueries& queries, const float* k, int64_t keys, int head_dim, float scale,
                  int64_t voted, Buffer<float>& scratch, double* votes);
 
+// Raises peaks[j - first] to weights[i] a_ij where that is more, for the queries i and first <= j < last;
+// a_ij as above, weights: [count], none negative. k has as many keys as any query sees. The result does not
+// depend on threads or on how the queries are cut into calls.
+void query_peaks(const VotingQueries& queries, const float* weights, const float* k, int head_dim,
+                 float scale, int64_t first, int64_t last, Buffer<float>& scratch, float* peaks);
+
 namespace reference {
 void query_votes(const VotingQueries& queries, const float* k, int64_t keys, int head_dim, float scale,
                  int64_t voted, double* votes);
+void query_peaks(const VotingQueries& queries, const float* weights, const float* k, int head_dim,
+                 float scale, int64_t first, int64_t last, float* peaks);
 }  // namespace reference
 
 }  // namespace kvlab

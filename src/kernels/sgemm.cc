@@ -5,6 +5,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "base/error.h"
+#include "base/threads.h"
 
 namespace kvlab {
 
@@ -32,6 +33,14 @@ void multiply(int rows, int columns, int inner, MatrixView a, MatrixView b, floa
       dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', rows, columns, inner, 1.0f, a.data,
                  a.stride, b.data, b.stride, accumulate ? 1.0f : 0.0f, c, c_stride);
   KVLAB_CHECK(status == dnnl_success);
+}
+
+void block_grams(const float* matrix, int blocks, int rows, int columns, float* grams) {
+  parallel_tasks(blocks, [&](int block, int) {
+    const float* w = matrix + static_cast<int64_t>(block) * rows * columns;
+    multiply(rows, rows, columns, {w, columns}, {w, columns, true},
+             grams + static_cast<int64_t>(block) * rows * rows, rows);
+  });
 }
 
 }  // namespace kvlab

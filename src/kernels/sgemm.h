@@ -18,4 +18,10 @@ struct MatrixView {
 void multiply(int rows, int columns, int inner, MatrixView a, MatrixView b, float* c, int64_t c_stride,
               bool accumulate = false);
 
+// Of a matrix [blocks * rows][columns] the products W W^T of each block of rows: grams is
+// [blocks][rows][rows].
+// ||W^T v||^2 = v^T W W^T v then costs no more than v is long, however many columns there are. By all
+// threads.
+void block_grams(const float* matrix, int blocks, int rows, int columns, float* grams);
+
 }  // namespace kvlab

@@ -67,14 +67,8 @@ void take_queries(const LayerBlock& layer, const RepeatPrompt& prompt, const Mod
 
 std::vector<float> output_grams(const Model& model, int layer) {
   const ModelConfig& c = model.config();
-  const int d = c.head_dim;
-  const std::vector<float> projection = model.output_projection(layer);
-  std::vector<float> grams(static_cast<size_t>(c.query_heads) * d * d);
-  parallel_tasks(c.query_heads, [&](int head, int) {
-    const float* w = projection.data() + static_cast<int64_t>(head) * d * c.hidden;
-    multiply(d, d, c.hidden, {w, c.hidden}, {w, c.hidden, true},
-             grams.data() + static_cast<int64_t>(head) * d * d, d);
-  });
+  std::vector<float> grams(static_cast<size_t>(c.query_heads) * c.head_dim * c.head_dim);
+  block_grams(model.output_projection(layer).data(), c.query_heads, c.head_dim, c.hidden, grams.data());
   return grams;
 }
 

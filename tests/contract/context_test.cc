@@ -107,6 +107,7 @@ TEST_F(AtContextTest, PrefixProtocol) {
   document.scored[0] = 0;
   RunOptions options;
   options.protocol = {Protocol::Kind::kPrefix, kContext};
+  options.prompts = testing::random_prompts();
   const DocumentRun dense = run_document(tiny_model(), method_of("none"), document, options);
   for (const std::string& recipe : context_recipes(0.3)) {
     SCOPED_TRACE(recipe);

@@ -133,6 +133,7 @@ void expect_counts(const std::string& recipe, const RunOptions& options, int64_t
 
 RunOptions options_with(int64_t extend_size) {
   RunOptions options;
+  options.prompts = testing::random_prompts();
   options.record_lifetimes = true;
   options.common_window = 32;
   options.extend_size = extend_size;

@@ -175,6 +175,8 @@ std::vector<const ScorerInfo*> streaming_scorers() {
 }
 
 std::string needed_arguments(const ScorerInfo& scorer) {
+  // Budgets by head, as the others have, and several parts.
+  if (scorer.name == "kvzip") return ",scope=head,chunk=40,previous=3";
   if (scorer.name == "external") return ",scores=\"" + scores_file() + "\"";
   if (!scorer.learned) return "";
   if (scorer.name == "qfilter") return ",model=\"" + qfilter_folder() + "\"";
@@ -271,10 +273,17 @@ std::shared_ptr<const Method> method_of(const std::string& recipe) {
   return make_method(resolve_recipe(recipe, {}), tiny_shape());
 }
 
+std::shared_ptr<const ReconstructionPrompts> random_prompts() {
+  const std::vector<int32_t> ids = random_tokens(9, 71);
+  return std::make_shared<const ReconstructionPrompts>(ReconstructionPrompts{
+      {ids[0], ids[1], ids[2]}, {ids[3], ids[4], ids[5], ids[6]}, {ids[7], ids[8]}, ""});
+}
+
 CacheOptions cache_options(DType type) {
   CacheOptions options;
   options.type = type;
   options.record_lifetimes = true;
+  options.prompts = random_prompts();
   return options;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/reconstruction.h"
 #include "engine/session.h"
 #include "support/thread_count.h"
 
@@ -91,6 +92,8 @@ struct Outcome {
   EvictionCounts counts;
 };
 
+// What scorers that repeat the context feed ahead of it.
+std::shared_ptr<const ReconstructionPrompts> random_prompts();
 CacheOptions cache_options(DType type = DType::kF32);
 Outcome run(const std::shared_ptr<const Method>& method, const std::vector<int32_t>& tokens,
             const RunPlan& plan = {});

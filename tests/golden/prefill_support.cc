@@ -42,7 +42,25 @@ HiddenStates last_row(const HiddenStates& states) {
   return last;
 }
 
+// What the session finds when the context ends.
+PerHead reconstructed(const Session& session, std::span<const int32_t> context, const Reconstruction& how) {
+  const ModelShape& shape = session.cache().method().shape;
+  const ReconstructedScores found = reconstruct_scores(session, context, how);
+  PerHead scores(shape.layers);
+  for (int layer = 0; layer < shape.layers; ++layer) {
+    const auto first = found.scores.begin() + int64_t{1} * layer * shape.kv_heads;
+    scores[layer].assign(first, first + shape.kv_heads);
+  }
+  return scores;
+}
+
 }  // namespace
+
+std::shared_ptr<const ReconstructionPrompts> chatless_prompts(const Tokenizer& tokenizer) {
+  ReconstructionPrompts prompts = reconstruction_prompts(tokenizer);
+  prompts.suffix = tokenizer.encode("\n");
+  return std::make_shared<const ReconstructionPrompts>(std::move(prompts));
+}
 
 int Continuation::count(int layer, int head) const {
   const auto& live = kept.at(layer).at(head);
@@ -50,12 +68,13 @@ int Continuation::count(int layer, int head) const {
 }
 
 Continuation run_prefill(const std::shared_ptr<const Model>& model, const MethodSpec& spec,
-                         std::span<const int32_t> tokens, int64_t context) {
-  Session session(model, make_method(spec, shape_of(model->config())), {});
+                         std::span<const int32_t> tokens, int64_t context, const CacheOptions& options) {
+  Session session(model, make_method(spec, shape_of(model->config())), options);
   const auto length = static_cast<size_t>(context);
   const HiddenStates first = session.extend(tokens.first(length));
   Continuation result;
-  result.scores = scores_of_all(session.cache());
+  const auto how = reconstruction_of(session.cache());
+  result.scores = how ? reconstructed(session, tokens.first(length), *how) : scores_of_all(session.cache());
   session.end_context();
   result.kept = live_entries(session.cache(), context);
   result.nll = token_losses(*model, last_row(first), tokens.subspan(length, 1));

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/reconstruction.h"
 #include "golden/golden_support.h"
 
 namespace kvlab::testing {
@@ -23,7 +24,10 @@ struct Continuation {
 
 // `tokens` are the context and the continuation; its first token is predicted by the context's last.
 Continuation run_prefill(const std::shared_ptr<const Model>& model, const MethodSpec& spec,
-                         std::span<const int32_t> tokens, int64_t context);
+                         std::span<const int32_t> tokens, int64_t context, const CacheOptions& options = {});
+
+// The prompts of the goldens: as if the model had no chat template.
+std::shared_ptr<const ReconstructionPrompts> chatless_prompts(const Tokenizer& tokenizer);
 
 // A recipe that this build has, or nothing, with the reason in `why`.
 std::optional<MethodSpec> known_recipe(const std::string& recipe, std::string& why);

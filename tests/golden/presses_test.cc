@@ -132,7 +132,8 @@ class Presses : public ::testing::Test {
     const auto context = golden.at("context").get<int64_t>();
     const size_t length = static_cast<size_t>(context) + golden.at("nll").size();
     const Continuation run =
-        run_prefill(model_, spec, std::span<const int32_t>(tokens_).first(length), context);
+        run_prefill(model_, spec, std::span<const int32_t>(tokens_).first(length), context, options_);
+    if (golden.contains("prompts")) expect_prompts(golden.at("prompts"));
     EXPECT_EQ(run.nll.size(), golden.at("nll").size());
     Distance distance;
     distance.losses = loss_distance(run.nll, golden.at("nll"));
@@ -143,6 +144,18 @@ class Presses : public ::testing::Test {
     if (golden.contains("scores") && !run.scores.empty() && !wraps(golden.at("recipe")))
       distance.scores = score_distance(golden, run);
     expect_close(name, golden, run, distance);
+  }
+
+  // What was fed ahead of each part: the prompt, of later parts with the tokens before it, then the suffix.
+  void expect_prompts(const nlohmann::json& golden) const {
+    const ReconstructionPrompts& prompts = *options_.prompts;
+    for (size_t part = 0; part < golden.size(); ++part) {
+      const auto fed = golden[part].get<std::vector<int32_t>>();
+      const std::vector<int32_t>& asked = part == 0 ? prompts.first : prompts.later;
+      ASSERT_GE(fed.size(), asked.size() + prompts.suffix.size());
+      EXPECT_TRUE(std::equal(asked.begin(), asked.end(), fed.begin())) << part;
+      EXPECT_TRUE(std::equal(prompts.suffix.rbegin(), prompts.suffix.rend(), fed.rbegin())) << part;
+    }
   }
 
   // Of a layer's or the model's budget every head gets a share, and near ties between heads move single
@@ -199,6 +212,7 @@ class Presses : public ::testing::Test {
 
   std::shared_ptr<const Model> model_;
   std::vector<int32_t> tokens_;
+  CacheOptions options_;
   TempFolder folder_;
 };
 
@@ -208,6 +222,7 @@ TEST_F(Presses, ScoresKeptEntriesAndLosses) {
   const auto golden = read_json(KVLAB_SOURCE_DIR "/tests/goldens/presses.json");
   model_ = open_and_load(default_model_path(), DType::kF32);
   tokens_ = golden.at("tokens").get<std::vector<int32_t>>();
+  options_.prompts = chatless_prompts(*open_tokenizer(default_model_path()));
   int ran = 0;
   for (const auto& [name, expected] : golden.at("presses").items()) {
     std::string why;

@@ -1,5 +1,6 @@
 #include "kernels/query_votes.h"
 
+#include <cmath>
 #include <vector>
 
 #include "kernels/every_level.h"
@@ -61,6 +62,30 @@ TEST(QueryVotes, EveryQueryThatSeesAKeyGivesOneVote) {
     double sum = 0;
     for (const double vote : votes) sum += vote;
     EXPECT_NEAR(sum, seeing, 1e-4);
+  });
+}
+
+TEST(QueryPeaks, EqualTheReferenceHoweverTheQueriesAreCut) {
+  for_each_level([] {
+    Buffer<float> scratch;
+    for (const Case& c : {Case{1, 4, 1}, {9, 13, 11}, {33, 64, 12}, {70, 64, 300}}) {
+      const auto q = random_floats(static_cast<size_t>(c.count) * c.head_dim, 5);
+      const auto k = random_floats(static_cast<size_t>(c.keys) * c.head_dim, 6);
+      auto weights = random_floats(static_cast<size_t>(c.count), 7);
+      for (float& weight : weights) weight = std::abs(weight);
+      const std::vector<int32_t> visible = growing_views(c);
+      const int64_t first = c.keys / 4, last = c.keys - c.keys / 5;
+      std::vector<float> expected(last - first, 0.01f), got = expected, cut = expected;
+      reference::query_peaks({q.data(), visible.data(), c.count}, weights.data(), k.data(), c.head_dim, 0.7f,
+                             first, last, expected.data());
+      query_peaks({q.data(), visible.data(), c.count}, weights.data(), k.data(), c.head_dim, 0.7f, first,
+                  last, scratch, got.data());
+      for (int i = 0; i < c.count; ++i)
+        query_peaks({q.data() + int64_t{1} * i * c.head_dim, visible.data() + i, 1}, weights.data() + i,
+                    k.data(), c.head_dim, 0.7f, first, last, scratch, cut.data());
+      for (size_t j = 0; j < got.size(); ++j) EXPECT_NEAR(got[j], expected[j], 2e-6 * expected[j]) << j;
+      EXPECT_EQ(got, cut);
+    }
   });
 }
 
