@@ -137,7 +137,7 @@ void check_wrappers(const MethodSpec& spec) {
   }
   if (spreading > 1) throw UserError("two wrappers share the budget out over the layers; give one of them");
   if (spreading && spec.policy.table)
-    throw UserError("budget=FILE already says what each layer gets; leave out the file or the wrapper");
+    throw UserError("budget= and layers= already say what each layer gets; leave them out, or the wrapper");
 }
 
 RecipePart print_wrapped(const MethodSpec& spec, RecipePart own, RecipePart shared) {

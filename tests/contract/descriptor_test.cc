@@ -44,6 +44,7 @@ TEST_F(DescriptorsTest, EveryFileIsListedUnderItsName) {
   EXPECT_EQ(listed_names(registry_budgets()), file_names("budgets"));
   EXPECT_EQ(listed_names(registry_codecs()), file_names("codecs"));
   EXPECT_EQ(listed_names(registry_named()), file_names("named"));
+  EXPECT_EQ(listed_names(registry_wrappers()), file_names("wrappers"));
 }
 
 TEST_F(DescriptorsTest, ScorersSayWhatTheyAre) {
@@ -67,10 +68,10 @@ TEST_F(DescriptorsTest, ScorersSayWhatTheyAre) {
   }
 }
 
-// What the comment at the top of a scorer's file says after each label: "Idea: …" begins a line and goes on
+// What the comment at the top of a method's file says after each label: "Idea: …" begins a line and goes on
 // until the next label.
-std::map<std::string, std::string> file_head(const std::string& scorer) {
-  std::ifstream file(std::string(KVLAB_SOURCE_DIR) + "/src/methods/scorers/" + scorer + ".cc");
+std::map<std::string, std::string> file_head(const std::string& path) {
+  std::ifstream file(std::string(KVLAB_SOURCE_DIR) + "/" + path);
   std::map<std::string, std::string> head;
   std::string line, label;
   while (std::getline(file, line) && line.rfind("//", 0) == 0) {
@@ -85,10 +86,26 @@ std::map<std::string, std::string> file_head(const std::string& scorer) {
   return head;
 }
 
-TEST_F(DescriptorsTest, ScorersFilesBeginWithWhatThePagesNeed) {
-  for (const ScorerInfo* scorer : registry_scorers()) {
-    SCOPED_TRACE("src/methods/scorers/" + scorer->name + ".cc");
-    const auto head = file_head(scorer->name);
+TEST_F(DescriptorsTest, WrappersSayWhatTheyAre) {
+  for (const WrapperInfo* wrapper : registry_wrappers()) {
+    SCOPED_TRACE(wrapper->name);
+    EXPECT_NE(wrapper->title, "");
+    EXPECT_NE(wrapper->paper, "");
+    EXPECT_NE(wrapper->formula, "");
+    EXPECT_TRUE(wrapper->create);
+    for (const Field& field : wrapper->fields) EXPECT_NE(field.help, "") << field.name;
+  }
+}
+
+TEST_F(DescriptorsTest, MethodsFilesBeginWithWhatThePagesNeed) {
+  std::vector<std::string> paths;
+  for (const ScorerInfo* scorer : registry_scorers())
+    paths.push_back("src/methods/scorers/" + scorer->name + ".cc");
+  for (const WrapperInfo* wrapper : registry_wrappers())
+    paths.push_back("src/methods/wrappers/" + wrapper->name + ".cc");
+  for (const std::string& path : paths) {
+    SCOPED_TRACE(path);
+    const auto head = file_head(path);
     for (const char* label : {"Idea", "Paper", "Symbols", "Differs", "Bytes per token", "Examples"}) {
       EXPECT_TRUE(head.contains(label))
           << "no line '// " << label
@@ -107,6 +124,9 @@ TEST_F(DescriptorsTest, RecipesSurviveBeingWritten) {
   for (const std::string& recipe : all_two_phase_recipes()) recipes.push_back(recipe);
   for (const NamedInfo* named : registry_named()) recipes.push_back(named->name);
   for (const ScorerInfo* scorer : registry_scorers()) recipes.push_back(scorer->name);
+  for (const WrapperInfo* wrapper : registry_wrappers()) {
+    recipes.push_back(wrapper->name + (wrapper->context_only.empty() ? "" : "(at=context)"));
+  }
   for (const std::string& recipe : recipes) {
     SCOPED_TRACE(recipe);
     const MethodSpec spec = resolve_recipe(recipe, {});

@@ -110,6 +110,8 @@ TEST(CriticalKvTest, AroundAdaKvItIsCriticalAdaKv) {
     std::vector<int64_t> budgets(2);
     for (const int32_t i : top(flat, 2 * kKept)) ++budgets[i / kTokens];
     make_wrapper("adakv", {{"safeguard", safeguard}})->adjust(layer.unit);
+    for (ActingHead& view : layer.views)
+      view.exact_limit = static_cast<double>(view.limit);  // as the cache does
     make_wrapper("criticalkv")->adjust(layer.unit);
     for (int h = 0; h < 2; ++h) {
       EXPECT_EQ(layer.views[h].limit, budgets[h]);
