@@ -50,19 +50,13 @@ struct ScoreDistance {
 };
 
 double floor_of(const std::vector<std::vector<nlohmann::json>>& heads) {
-  double sum = 0, squares = 0, least = 0, highest = 0;
-  size_t count = 0;
+  std::vector<double> scores;
   for (const auto& head : heads) {
     for (const auto& score : head) {
-      if (score.is_null()) continue;
-      const auto value = score.get<double>();
-      least = std::min(least, value), highest = std::max(highest, value);
-      sum += value, squares += value * value, ++count;
+      if (!score.is_null()) scores.push_back(score.get<double>());
     }
   }
-  if (least == 0 || highest == 0) return 0;
-  const double mean = sum / static_cast<double>(count);
-  return 0.01 * std::sqrt(squares / static_cast<double>(count) - mean * mean);
+  return score_floor(scores);
 }
 
 ScoreDistance score_distance(const nlohmann::json& golden, const Continuation& run) {
