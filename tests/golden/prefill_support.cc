@@ -1,6 +1,7 @@
 #include "golden/prefill_support.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "engine/scoring.h"
@@ -91,6 +92,17 @@ std::optional<MethodSpec> known_recipe(const std::string& recipe, std::string& w
     why = error.what();
     return std::nullopt;
   }
+}
+
+double score_floor(const std::vector<double>& scores) {
+  double sum = 0, squares = 0, least = 0, highest = 0;
+  for (const double score : scores) {
+    least = std::min(least, score), highest = std::max(highest, score);
+    sum += score, squares += score * score;
+  }
+  if (least == 0 || highest == 0) return 0;
+  const auto count = static_cast<double>(scores.size());
+  return 0.01 * std::sqrt(squares / count - sum / count * (sum / count));
 }
 
 bool wraps(const std::string& recipe) {

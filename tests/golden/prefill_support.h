@@ -32,6 +32,10 @@ std::shared_ptr<const ReconstructionPrompts> chatless_prompts(const Tokenizer& t
 // A recipe that this build has, or nothing, with the reason in `why`.
 std::optional<MethodSpec> known_recipe(const std::string& recipe, std::string& why);
 
+// What a difference of two scores is measured by at least: nothing where the scores of a layer have one sign;
+// a hundredth of their deviation where they lie on both sides of zero.
+double score_floor(const std::vector<double>& scores);
+
 // Whether the recipe stands around another (`of=`).
 bool wraps(const std::string& recipe);
 

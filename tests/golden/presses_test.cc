@@ -49,28 +49,14 @@ struct ScoreDistance {
   size_t compared = 0;
 };
 
-// kvpress factorises the squares of keys in single precision, which their condition leaves few digits of:
-// such scores are held to 2e-3 of the layer's deviation (measured: 1.2e-3).
-double floor_in_deviations(const std::string& recipe) {
-  const bool factorised =
-      recipe.find("leverage_score") != std::string::npos || recipe.find("compactor") != std::string::npos;
-  return factorised ? 2.0 : 0.01;
-}
-
-double floor_of(const std::vector<std::vector<nlohmann::json>>& heads, double deviations) {
-  double sum = 0, squares = 0, least = 0, highest = 0;
-  size_t count = 0;
+double floor_of(const std::vector<std::vector<nlohmann::json>>& heads) {
+  std::vector<double> scores;
   for (const auto& head : heads) {
     for (const auto& score : head) {
-      if (score.is_null()) continue;
-      const auto value = score.get<double>();
-      least = std::min(least, value), highest = std::max(highest, value);
-      sum += value, squares += value * value, ++count;
+      if (!score.is_null()) scores.push_back(score.get<double>());
     }
   }
-  if (least == 0 || highest == 0) return 0;
-  const double mean = sum / static_cast<double>(count);
-  return deviations * std::sqrt(squares / static_cast<double>(count) - mean * mean);
+  return score_floor(scores);
 }
 
 ScoreDistance score_distance(const nlohmann::json& golden, const Continuation& run) {
@@ -78,7 +64,7 @@ ScoreDistance score_distance(const nlohmann::json& golden, const Continuation& r
   const auto first = golden.at("scores_from").get<size_t>();
   for (const auto& [name, layer] : golden.at("scores").items()) {
     const auto theirs = layer.get<std::vector<std::vector<nlohmann::json>>>();
-    const double floor = floor_of(theirs, floor_in_deviations(golden.at("recipe")));
+    const double floor = floor_of(theirs);
     for (size_t head = 0; head < theirs.size(); ++head) {
       const std::vector<float>& ours = run.scores.at(std::stoul(name)).at(head);
       for (size_t i = 0; i < theirs[head].size(); ++i) {
