@@ -128,7 +128,10 @@ int run(const TrainerInfo& trainer, const CLI::App& app, const Flags& f) {
   const TrainReport report = trainer.run(context);
   for (const std::string& line : report.lines) fmt::print("{}\n", line);
   if (!report.finished) {
-    fmt::print(stderr, "stopped: the same command goes on from {}\n", context.work.string());
+    if (std::filesystem::exists(context.work))
+      fmt::print(stderr, "stopped: the same command goes on from {}\n", context.work.string());
+    else
+      fmt::print(stderr, "stopped: nothing was kept\n");
     return kExitInterrupted;
   }
   fmt::print("written: {}\n", context.output.string());

@@ -79,9 +79,9 @@ TEST(WrapperRecipesTest, RefuseWhatCannotBeWithTheReason) {
 
 TEST(LayersBudgetTest, HasAValueForEachLayer) {
   const auto method = make_method(resolve_recipe("knorm(layers=\"0.5, 0.25,1\")", {}), shape());
-  EXPECT_EQ(method->policy_of(0, 1).limit_at(100), 50);
-  EXPECT_EQ(method->policy_of(1, 0).limit_at(100), 25);
-  EXPECT_EQ(method->policy_of(2, 0).limit_at(100), 100);
+  EXPECT_EQ(method->policy_of(0, 1, DType::kF32).limit_at(100), 50);
+  EXPECT_EQ(method->policy_of(1, 0, DType::kF32).limit_at(100), 25);
+  EXPECT_EQ(method->policy_of(2, 0, DType::kF32).limit_at(100), 100);
   EXPECT_NEAR(method->spec.policy.value, 1.75 / 3, 1e-12);
 }
 
