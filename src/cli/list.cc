@@ -15,7 +15,8 @@ constexpr const char* kTwoPhaseSummary =
     "one method acts once, at the end of the context, the other from there on; either may be none";
 
 std::string default_protection(const ScorerInfo& info) {
-  if (!info.no_budget.empty()) return "nothing: " + info.no_budget;
+  if (!info.no_budget.empty())
+    return (find_field(info.fields, "sinks") ? "by its own parameters: " : "nothing: ") + info.no_budget;
   const char* window = info.window == WindowRule::kOne    ? "the current token"
                        : info.window == WindowRule::kNone ? "0"
                        : info.window == WindowRule::kHalf

@@ -17,6 +17,8 @@ KINDS = {
     "periodic": "scores all live entries anew whenever the budget acts, every 128 tokens unless told otherwise. Between"
     " actions nothing goes, so its queries see more than those of a method that acts after each token; `every=1` is exact"
     " and slow.",
+    "context": "scores all entries of a layer, all heads together, once: at the end of the context (`--protocol prefix`,"
+    " `generate` after its prompt). While the context is read nothing goes.",
     "planned": "evictions are decided before the session runs, for the document as a whole. With hindsight that costs a first"
     " pass without compression and knows the future, so it measures other methods and generates nothing.",
 }
@@ -111,12 +113,12 @@ def picture_lines(pictures, name, title):
     ]
 
 
-def example_lines(recipes, scorer):
+def example_lines(recipes, scorer, at_context=False):
     model = " --kvzap_scorer_model FOLDER" if scorer == "kvzap" else ""
     recipes = [re.sub(r",?model=scorer_folder", "", r) for r in recipes]
     lines = ["## Use", ""]
     for recipe in recipes:
-        context = " --protocol prefix --context 512" if "at=context" in recipe else ""
+        context = " --protocol prefix --context 512" if at_context or "at=context" in recipe else ""
         lines.append(f"    kvlab compare{model} --max_length 1024{context} --methods '{recipe}'")
     return lines + [""]
 
@@ -148,10 +150,11 @@ def scorer_page(parts, method, head, pictures):
     lines += ["## Parameters", "", "| name | default | range | meaning |", "|---|---|---|---|"]
     lines += parameter_rows(method["parameters"])
     lines += parameter_rows([{"name": b["name"], "range": b["range"], "help": b["summary"] + " (budget)"} for b in budgets], defaults_of(method))
-    lines += parameter_rows(shared_of(parts, method), defaults_of(method)) if budgets else []
-    lines += ["", "At most one budget. `kvlab compare --sinks`, `--sliding_window_size` and `--chunk_size` set the defaults of a run.", ""]
+    shared = shared_of(parts, method)
+    lines += parameter_rows(shared if budgets else [f for f in shared if f["name"] in ("seed", "model")], defaults_of(method))
+    lines += ["", ("At most one budget. " if budgets else "") + "`kvlab compare --sinks`, `--sliding_window_size` and `--chunk_size` set the defaults of a run.", ""]
     if "Examples" in head:
-        lines += example_lines(head["Examples"].split(), name)
+        lines += example_lines(head["Examples"].split(), name, method["kind"] == "context")
     lines += picture_lines(pictures, name, method["title"])
     return lines + [f"Source: [src/methods/scorers/{name}.cc](../../src/methods/scorers/{name}.cc)"]
 

@@ -139,6 +139,7 @@ ScorerInfo describe() {
   info.no_threshold = "its score is the position";
   info.sinks = info.context_sinks = 128;
   info.learned = true;
+  info.recency = true;
   info.fields = {real_field("head_ratio", 0.5, 0, 1, "fraction of the model's KV heads that stream"),
                  int_field("sinks", int64_t{128}, 0, 1 << 20, "first tokens that streaming heads keep"),
                  int_field("window", int64_t{256}, 1, 1 << 30, "latest tokens that streaming heads keep")};
