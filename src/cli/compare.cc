@@ -169,6 +169,12 @@ void report(const CompareFlags& f, const Comparison& comparison, const std::vect
   fmt::print(words, "\nResults: {0}/comparison_summary.json, {0}/detailed_results.json\n", folder.string());
 }
 
+std::vector<MethodSpec> specs_of(const std::vector<ChosenMethod>& methods) {
+  std::vector<MethodSpec> specs;
+  for (const ChosenMethod& method : methods) specs.push_back(method.spec);
+  return specs;
+}
+
 int run(const CompareFlags& f) {
   f.check();
   std::vector<ChosenMethod> methods = f.resolve_methods();
@@ -192,7 +198,7 @@ int run(const CompareFlags& f) {
                           f.context};
   options.run.kv_type = f.model.cache_type();
   options.run.common_window = f.window.value_or(128);
-  options.run.prompts = prompts_for(specs, files);
+  options.run.prompts = prompts_for(specs_of(methods), files);
   options.every = f.chunk_size.value_or(1);
   options.token_nll = f.token_nll;
   options.record_first = !f.no_heatmaps;
@@ -212,8 +218,7 @@ int run(const CompareFlags& f) {
         match_budgets(model, methods, slice, {*match, 0.01, options.run}, calibration, folder, *progress);
   options.facts =
       row_facts(methods, matches, &calibration, matched_on ? &*matched_on : nullptr, contamination);
-  std::vector<MethodSpec> specs;
-  for (const ChosenMethod& method : methods) specs.push_back(method.spec);
+  const std::vector<MethodSpec> specs = specs_of(methods);
   const auto config = config_json(f, data, files, specs, documents);
   const auto save = [&](ComparisonResult result) {
     result.config = config;
