@@ -58,7 +58,7 @@ double norm(const std::vector<double>& x) {
 // ||W_O v|| of a query head.
 double output_norm(const std::vector<float>& v, int layer, int query_head) {
   const ModelShape shape = tiny_shape();
-  const std::vector<float> output = tiny_model()->output_projection(layer);
+  const std::span<const float> output = tiny_model()->kept_output_projection(layer);
   std::vector<double> sum(static_cast<size_t>(shape.hidden));
   for (int c = 0; c < shape.head_dim; ++c) {
     const double value = v[(query_head / shape.group()) * shape.head_dim + c];
@@ -72,6 +72,13 @@ struct Reference {
   int64_t begin, end, sinks;
   bool normalised;
   ContextScores& scores;
+  std::vector<double> output_norms = {};  // of the part's entries under the query head at hand
+
+  void begin_head(const SeenLayer& seen, int layer, int query_head) {
+    output_norms.clear();
+    for (int64_t p = begin; normalised && p < end; ++p)
+      output_norms.push_back(output_norm(seen.v[p], layer, query_head));
+  }
 
   // The weights of the query at `position` over the entries it sees, and what they add to the scores.
   void add_query(const SeenLayer& seen, int layer, int query_head, int64_t position) {
@@ -95,7 +102,7 @@ struct Reference {
     for (size_t i = 0; i < entries.size(); ++i) {
       if (entries[i] < begin || entries[i] >= end) continue;
       double worth = weights[i] / sum;
-      if (normalised) worth *= output_norm(seen.v[entries[i]], layer, query_head) / norm(hidden);
+      if (normalised) worth *= output_norms[entries[i] - begin] / norm(hidden);
       own[entries[i]] = std::max(own[entries[i]], static_cast<float>(worth));
     }
   }
@@ -122,6 +129,7 @@ ContextScores expected_scores(const std::vector<int32_t>& context, const Reconst
     Reference reference{begin, end, sinks, how.normalised, scores};
     for (int layer = 0; layer < shape.layers; ++layer) {
       for (int head = 0; head < shape.query_heads; ++head) {
+        reference.begin_head(recorder->layers[layer], layer, head);
         for (auto p = kContext; p < static_cast<int64_t>(tokens.size()); ++p)
           reference.add_query(recorder->layers[layer], layer, head, p);
       }
@@ -193,6 +201,52 @@ TEST_F(ReconstructionTest, TheModelsBestStay) {
   EXPECT_GE(least_kept, most_gone);
   EXPECT_EQ(total, 21 * live.size());
   EXPECT_GE(session.cache().peak_bytes(), found.peak_bytes);
+}
+
+// Entries of each KV head after 120 tokens of which a quarter stays, and the share of the payload that they
+// are.
+struct Kept {
+  std::vector<size_t> entries;
+  double payload = 0;
+};
+
+Kept kept_under(const std::string& recipe) {
+  Session session(tiny_model(), method_of(recipe), cache_options());
+  session.extend(random_tokens(120, 36));
+  session.end_context();
+  Kept kept;
+  for (const auto& positions : testing::live_entries(session.cache()))
+    kept.entries.push_back(positions.size());
+  kept.payload = static_cast<double>(session.cache().bytes().payload) /
+                 static_cast<double>(dense_cache_bytes(tiny_shape(), 120, DType::kF32));
+  return kept;
+}
+
+TEST_F(ReconstructionTest, TheScopeSaysWhatSharesABudget) {
+  KVLAB_NEEDS_FULL_ATTENTION();
+  const auto heads = static_cast<size_t>(tiny_shape().kv_heads);
+  const Kept model = kept_under("kvzip(keep=0.25)"), layer = kept_under("kvzip(keep=0.25,scope=layer)"),
+             head = kept_under("kvzip(keep=0.25,scope=head)");
+  for (const Kept* kept : {&model, &layer, &head}) EXPECT_NEAR(kept->payload, 0.25, 0.0025);
+  const auto of_layer = [&](const Kept& kept, size_t l) {
+    size_t sum = 0;
+    for (size_t h = 0; h < heads; ++h) sum += kept.entries[l * heads + h];
+    return sum;
+  };
+  bool uneven = false;
+  for (size_t l = 0; l * heads < head.entries.size(); ++l) {
+    EXPECT_EQ(of_layer(layer, l), 30 * heads);
+    uneven = uneven || of_layer(model, l) != 30 * heads;
+    for (size_t h = 0; h < heads; ++h) EXPECT_EQ(head.entries[l * heads + h], 30u);
+  }
+  EXPECT_TRUE(uneven) << "layers that share a budget do not all get as much";
+  EXPECT_NE(layer.entries, head.entries);
+}
+
+TEST_F(ReconstructionTest, RefusesWhatAWholeContextCannotDo) {
+  for (const std::string recipe : {"kvzip(threshold=0.1)", "kvzip(keep=0.5,every=8)", "kvzip(plus=maybe)",
+                                   "two_phase(context=none,decode=kvzip(keep=0.5))", "rerotate(of=kvzip)"})
+    EXPECT_THROW(method_of(recipe), UserError) << recipe;
 }
 
 TEST_F(ReconstructionTest, CutsOfTheContextChangeNothing) {
