@@ -155,10 +155,11 @@ void KvCache::score(int layer, int first_head, int64_t n, std::span<HeadAction> 
     }
     const int head = first_head + static_cast<int>(h);
     HeadStore& store = entries(layer, head);
+    const std::span<const int32_t> positions = store.stored_positions();  // first: it may move the state
     const float* state = store.state_row(first_state(stage, head));
     std::vector<float> by_slot(static_cast<size_t>(store.size()));
     if (method.weights()) {
-      method.weights()->score(state, store.state_stride(), store.stored_positions(), n, by_slot.data());
+      method.weights()->score(state, store.state_stride(), positions, n, by_slot.data());
     } else {
       std::copy_n(state, by_slot.size(), by_slot.data());
     }

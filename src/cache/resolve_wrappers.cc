@@ -111,7 +111,7 @@ void check_wrappers(const MethodSpec& spec) {
   const WrapperInfo* renumbering = nullptr;
   for (const WrapperSpec& wrapper : spec.wrappers) {
     const WrapperInfo& info = *wrapper.info;
-    if (!spec.scorer->no_budget.empty())
+    if (!spec.scorer->no_budget.empty() || spec.scorer->kind == ScorerKind::kPlanned)
       throw UserError(info.name + ": " + spec.scorer->name + " says itself what goes; it cannot be wrapped");
     if (spec.policy.threshold() && !info.no_threshold.empty())
       throw UserError(info.name + " takes no threshold: " + info.no_threshold +

@@ -1,12 +1,12 @@
 // AdaKV.
-// Idea: Heads differ in how many entries they need: the heads of a layer share one budget, and the entries
-// of least score over all of them go.
+// Idea: Heads differ in how many entries they need: the heads of a layer share one budget, and the
+// entries of least score over all of them go.
 // Paper: Feng, Lv, Cao, Xie, Zhou: Ada-KV: Optimizing KV Cache Eviction by Adaptive Budget Allocation for
 // Efficient LLM Inference, arXiv:2407.11550.
 // Symbols: H is the number of KV heads of a layer, k what the budget gives each head.
-// Differs: none in the rule: of each head the best floor(safeguard k) entries stay in any case. Entries that
-// go are really removed and their memory is given back; the published code keeps a flattened cache, kvpress
-// masks them.
+// Differs: none in the rule: of each head the best floor(safeguard k) entries stay in any case. Entries
+// that go are really removed and their memory is given back; the published code keeps a flattened cache,
+// kvpress masks them.
 // Bytes per token: none beyond the scorer's; positions of the entries left.
 // In kvpress: AdaKVPress (alpha_safeguard=0.2), which masks what it evicts.
 // Examples: adakv(keep=0.25) adakv(of=expected_attention,keep=0.25,at=context) adakv(of=h2o,size=256)

@@ -1,16 +1,20 @@
 // CaM.
-// Idea: A value that goes is spread over the entries that follow it, with a probability that is the higher
-// the more attention the entry had: what mattered is not lost, and what did not disturbs nothing. Paper:
-// Zhang, Du, Luo, Zhong, Zhang, Liu, Ji: CaM: Cache Merging for Memory-efficient LLMs Inference, ICML 2024,
-// PMLR 235:58840-58850. Symbols: A_j is the scorer's score of entry j, so cumulated, mean or voted attention
-// (h2o, observed_attention, snapkv, tova); N the next `neighbours` entries after e that stay, fewer at the
-// end. Differs: A is the score of the scorer that decides, so attention counts from the first token on;
-// kvpress sums it apart, from the end of the prompt on, for any scorer, and evicts the same entries in all
-// heads. Everything that an action evicts is merged, in order of position, where kvpress takes as many as
-// there were steps: the same once the cache is full. Entries that the scorer keeps in any case (+infinity) do
-// not count in the mean. A draw is a hash of seed, document, layer, head and position, so a split changes
-// none. Bytes per token: none beyond the scorer's. In kvpress: CAMPress (merge_budget=32), in decoding.
-// Examples: cam(of=h2o,size=256) cam(of=observed_attention,keep=0.5) cam(of=snapkv,keep=0.25,neighbours=16)
+// Idea: A value that goes is spread over the entries that follow it, with a probability that is the
+// higher the more attention the entry had: what mattered is not lost, and what did not disturbs nothing.
+// Paper: Zhang, Du, Luo, Zhong, Zhang, Liu, Ji: CaM: Cache Merging for Memory-efficient LLMs Inference,
+// ICML 2024, PMLR 235:58840-58850.
+// Symbols: A_j is the scorer's score of entry j, so cumulated, mean or voted attention (h2o,
+// observed_attention, snapkv, tova); N the next `neighbours` entries after e that stay, fewer at the end.
+// Differs: A is the score of the scorer that decides, so attention counts from the first token on;
+// kvpress sums it apart, from the end of the prompt on, for any scorer, and evicts the same entries in
+// all heads. Everything that an action evicts is merged, in order of position, where kvpress takes as
+// many as there were steps: the same once the cache is full. Entries that the scorer keeps in any case
+// (+infinity) do not count in the mean. A draw is a hash of seed, document, layer, head and position, so
+// a split changes none.
+// Bytes per token: none beyond the scorer's.
+// In kvpress: CAMPress (merge_budget=32), in decoding.
+// Examples: cam(of=h2o,size=256) cam(of=observed_attention,keep=0.5)
+// cam(of=snapkv,keep=0.25,neighbours=16)
 #include <algorithm>
 #include <cmath>
 #include <vector>

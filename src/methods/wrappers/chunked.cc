@@ -1,15 +1,19 @@
 // Chunked.
-// Idea: Each chunk of the text keeps its own best entries, so that none is emptied for the sake of another
-// and the kept entries lie evenly over the text. Paper: none of its own; NVIDIA/kvpress (ChunkPress), after
-// Corallo, Papotti: FINCH: Prompt-guided Key-Value Cache Compression for Large Language Models, TACL 2024.
-// Symbols: a chunk is `chunk` tokens that follow each other from position 0 on, m the number of its tokens
-// seen so far, n that of all tokens, k what the budget gives the head. Differs: as in kvpress periodic and
-// context scorers are shown each chunk alone (keydiff's mean key is the chunk's), but the queries of those
-// that vote are the true last ones with their true positions, which kvpress gets wrong in all but the last
-// chunk. Protected entries count in their chunk's share, and stay beyond it. While streaming a chunk's share
-// grows with its tokens; with a fixed size it shrinks again. Bytes per token: none beyond the scorer's. In
-// kvpress: ChunkPress (chunk_length=1024), at the end of the prompt. Examples:
-// chunked(of=knorm,keep=0.25,at=context) chunked(of=snapkv,keep=0.5,chunk=512) chunked(of=h2o,size=256)
+// Idea: Each chunk of the text keeps its own best entries, so that none is emptied for the sake of
+// another and the kept entries lie evenly over the text.
+// Paper: none of its own; NVIDIA/kvpress (ChunkPress), after Corallo, Papotti: FINCH: Prompt-guided
+// Key-Value Cache Compression for Large Language Models, TACL 2024.
+// Symbols: a chunk is `chunk` tokens that follow each other from position 0 on, m the number of its
+// tokens seen so far, n that of all tokens, k what the budget gives the head.
+// Differs: as in kvpress periodic and context scorers are shown each chunk alone (keydiff's mean key is
+// the chunk's), but the queries of those that vote are the true last ones with their true positions,
+// which kvpress gets wrong in all but the last chunk. Protected entries count in their chunk's share, and
+// stay beyond it. While streaming a chunk's share grows with its tokens; with a fixed size it shrinks
+// again.
+// Bytes per token: none beyond the scorer's.
+// In kvpress: ChunkPress (chunk_length=1024), at the end of the prompt.
+// Examples: chunked(of=knorm,keep=0.25,at=context) chunked(of=snapkv,keep=0.5,chunk=512)
+// chunked(of=h2o,size=256)
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -1,16 +1,17 @@
 // ChunkKV.
-// Idea: Neighbouring tokens carry meaning together, so whole chunks of tokens stay or go, the same for all
-// KV heads of a layer.
+// Idea: Neighbouring tokens carry meaning together, so whole chunks of tokens stay or go, the same for
+// all KV heads of a layer.
 // Paper: Liu et al.: ChunkKV: Semantic-Preserving KV Cache Compression for Efficient Long-Context LLM
 // Inference, arXiv:2502.00299.
 // Symbols: s_hj is the scorer's score of entry j in KV head h of H; a chunk is `chunk` live entries that
 // follow each other.
-// Differs: as in kvpress a chunk's score is the mean over its tokens of the sum over heads, the last, shorter
-// chunk by its own mean, and max(1, floor(chunks * fraction)) chunks stay, so a little less than the budget
-// is kept. A chunk with a protected entry stays first of all. The paper's reuse of a layer's choice by the
-// next layers is not done. Bytes per token: none beyond the scorer's. In kvpress: ChunkKVPress
-// (chunk_length=20). Examples: chunkkv(keep=0.25) chunkkv(of=snapkv,keep=0.5,at=context)
-// chunkkv(of=knorm,chunk=10,size=256)
+// Differs: as in kvpress a chunk's score is the mean over its tokens of the sum over heads, the last,
+// shorter chunk by its own mean, and max(1, floor(chunks * fraction)) chunks stay, so a little less than
+// the budget is kept. A chunk with a protected entry stays first of all. The paper's reuse of a layer's
+// choice by the next layers is not done.
+// Bytes per token: none beyond the scorer's.
+// In kvpress: ChunkKVPress (chunk_length=20).
+// Examples: chunkkv(keep=0.25) chunkkv(of=snapkv,keep=0.5,at=context) chunkkv(of=knorm,chunk=10,size=256)
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -1,16 +1,18 @@
 // CriticalKV.
-// Idea: What an evicted entry changes is attention weight times what its value adds to the layer's output, so
-// a score that speaks of attention alone is weighed with the length of the value behind the output
-// projection.
+// Idea: What an evicted entry changes is attention weight times what its value adds to the layer's
+// output, so a score that speaks of attention alone is weighed with the length of the value behind the
+// output projection.
 // Paper: Feng, Lv, Guo, Cao, Zhou, Xie: Identify Critical KV Cache in LLM Inference from an Output
 // Perturbation Perspective, arXiv:2502.03805.
-// Symbols: s_j is the scorer's score of entry j, v_j its value, W_g the rows of the output projection that
-// belong to query head g of the group, k what the budget (or a wrapper within) gives the head, the norm is
-// the sum of absolute values. Differs: none from kvpress. Half of the budget goes by the score alone, the
-// paper's first stage. Scores below zero (knorm, keydiff) are multiplied all the same, as kvpress does, and
-// then a longer output makes an entry go earlier: the method is meant for scores that are attention. Bytes
-// per token: none beyond the scorer's; the output projections are held as floats beside the model's own. In
-// kvpress: CriticalKVPress (first_stage_ratio=0.5, epsilon=1e-4); criticalkv(of=adakv(of=X)) is its
+// Symbols: s_j is the scorer's score of entry j, v_j its value, W_g the rows of the output projection
+// that belong to query head g of the group, k what the budget (or a wrapper within) gives the head, the
+// norm is the sum of absolute values.
+// Differs: none from kvpress. Half of the budget goes by the score alone, the paper's first stage. Scores
+// below zero (knorm, keydiff) are multiplied all the same, as kvpress does, and then a longer output
+// makes an entry go earlier: the method is meant for scores that are attention.
+// Bytes per token: none beyond the scorer's; the output projections are held as floats beside the model's
+// own.
+// In kvpress: CriticalKVPress (first_stage_ratio=0.5, epsilon=1e-4); criticalkv(of=adakv(of=X)) is its
 // CriticalAdaKVPress.
 // Examples: criticalkv(keep=0.25) criticalkv(of=expected_attention,keep=0.5,at=context)
 // criticalkv(of=adakv(of=snapkv),keep=0.25,at=context)

@@ -1,15 +1,17 @@
 // Similarity merge.
-// Idea: What goes is not lost: each evicted value is added to that of the entry that stays whose key is most
-// like its own, the more the more alike they are.
+// Idea: What goes is not lost: each evicted value is added to that of the entry that stays whose key is
+// most like its own, the more the more alike they are.
 // Paper: none of its own; NVIDIA/kvpress (MergingPress), after Wan et al.: D2O: Dynamic Discriminative
 // Operations for Efficient Long-Context Inference of Large Language Models, arXiv:2406.13035.
 // Symbols: k_e and v_e are key and value of an entry that goes, t the entry that stays with the largest
 // cosine of k_t and k_e, sim that cosine; the sum goes over all e that have the same t.
 // Differs: while streaming, what goes at one action is merged into what stays then, which may hold merged
 // values already. Keys are compared as they lie in the cache, rotated; any entry that stays may be the
-// target, protected ones too. Bytes per token: none; a value that took others in has no memory of how many
-// they were. In kvpress: MergingPress (similarity_threshold=0, merge_fraction=1). Examples:
-// merge(of=knorm,keep=0.5,at=context) merge(of=snapkv,keep=0.25) merge(of=h2o,size=256,similarity=0.5)
+// target, protected ones too.
+// Bytes per token: none; a value that took others in has no memory of how many they were.
+// In kvpress: MergingPress (similarity_threshold=0, merge_fraction=1).
+// Examples: merge(of=knorm,keep=0.5,at=context) merge(of=snapkv,keep=0.25)
+// merge(of=h2o,size=256,similarity=0.5)
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -1,14 +1,14 @@
 // PyramidKV.
-// Idea: Lower layers spread their attention wide and upper layers gather it in a few entries, so the budget
-// of a layer falls linearly with its depth.
+// Idea: Lower layers spread their attention wide and upper layers gather it in a few entries, so the
+// budget of a layer falls linearly with its depth.
 // Paper: Cai et al.: PyramidKV: Dynamic KV Cache Compression based on Pyramidal Information Funneling,
 // arXiv:2406.02069.
-// Symbols: B is what the budget gives each layer on average, w the scorer's observation window, n the tokens
-// seen, l the layer of L.
+// Symbols: B is what the budget gives each layer on average, w the scorer's observation window, n the
+// tokens seen, l the layer of L.
 // Differs: the paper adds w to a budget reckoned without it and cuts the step to a whole number; as in
-// kvpress B is the whole budget and each layer's share is rounded, halves to even. While streaming the shares
-// follow n. Where the pyramid does not fit (B/beta below w, or the widest layer narrower than w) all layers
-// get B.
+// kvpress B is the whole budget and each layer's share is rounded, halves to even. While streaming the
+// shares follow n. Where the pyramid does not fit (B/beta below w, or the widest layer narrower than w)
+// all layers get B.
 // Bytes per token: none beyond the scorer's.
 // In kvpress: PyramidKVPress (beta=20, window_size=64, kernel_size=5), always around SnapKV.
 // Examples: pyramidkv(keep=0.25) pyramidkv(of=snapkv,keep=0.5,queries=64,beta=20,at=context)

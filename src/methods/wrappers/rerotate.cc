@@ -1,14 +1,15 @@
 // Re-rotation.
-// Idea: After the context is compressed its entries are numbered 0, 1, ... without gaps: each key is turned
-// to its new position, and what follows goes on from there, so distances never exceed what is kept.
-// Paper: the positions within the cache of Xiao, Tian, Chen, Han, Lewis: Efficient Streaming Language Models
-// with Attention Sinks, arXiv:2309.17453.
+// Idea: After the context is compressed its entries are numbered 0, 1, ... without gaps: each key is
+// turned to its new position, and what follows goes on from there, so distances never exceed what is
+// kept.
+// Paper: the positions within the cache of Xiao, Tian, Chen, Han, Lewis: Efficient Streaming Language
+// Models with Attention Sinks, arXiv:2309.17453.
 // Symbols: p_j is the position of entry j, r_j the number of entries of its head that stay and are older,
 // f the frequencies of the rotary embedding.
-// Differs: as in kvpress this happens once, at the end of the context; StreamingLLM renumbers at each step.
-// Under dynamic scaling each position has frequencies of its own, and a key is turned to those of its new
-// position. A scale of attention that comes with the frequencies (YaRN) is left in the keys. All heads must
-// keep as many entries, since one number says how far the next token is moved back.
+// Differs: as in kvpress this happens once, at the end of the context; StreamingLLM renumbers at each
+// step. Under dynamic scaling each position has frequencies of its own, and a key is turned to those of
+// its new position. A scale of attention that comes with the frequencies (YaRN) is left in the keys. All
+// heads must keep as many entries, since one number says how far the next token is moved back.
 // Bytes per token: none.
 // In kvpress: KeyRerotationPress, which takes plain scorers only.
 // Examples: rerotate(of=knorm,keep=0.5,at=context) rerotate(of=streaming_llm,keep=0.25,at=context)

@@ -1,12 +1,13 @@
 // Whole model.
 // Idea: All heads of all layers share one budget, and the entries of least score over the whole model go.
-// Paper: the rule of KVzip: Kim, Kim, Kwon, Lee, Yun, Song: KVzip: Query-Agnostic KV Cache Compression with
-// Context Reconstruction, arXiv:2505.23416.
+// Paper: the rule of KVzip: Kim, Kim, Kwon, Lee, Yun, Song: KVzip: Query-Agnostic KV Cache Compression
+// with Context Reconstruction, arXiv:2505.23416.
 // Symbols: L layers, H KV heads each, k what the budget gives each head.
 // Differs: none in the rule; with `safeguard` the best floor(safeguard k) of each head stay in any case.
 // Bytes per token: none beyond the scorer's; positions of the entries left.
 // In kvpress: within KVzipPress (layerwise=False) only, which masks what it evicts.
-// Examples: whole_model(of=snapkv,keep=0.25,at=context) kvzip(keep=0.25)
+// Examples: whole_model(of=snapkv,keep=0.25,at=context)
+// whole_model(of=h2o,keep=0.5,safeguard=0.1,at=context)
 #include "cache/share.h"
 
 namespace kvlab {
