@@ -11,7 +11,7 @@ if(TARGET kvlab-cli)
   install(DIRECTORY ${CMAKE_BINARY_DIR}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
 install(DIRECTORY src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kvlab FILES_MATCHING PATTERN "*.h" PATTERN "cli" EXCLUDE)
-install(DIRECTORY data/corpus DESTINATION ${CMAKE_INSTALL_DATADIR}/kvlab)
+install(DIRECTORY data/corpus scorers DESTINATION ${CMAKE_INSTALL_DATADIR}/kvlab)
 install(CODE "
   file(GLOB models \"${KVLAB_DEPS_DIR}/models/*.gguf\")
   foreach(model \${models})

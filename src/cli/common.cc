@@ -126,6 +126,11 @@ std::filesystem::path default_corpus_path() {
   return std::filesystem::exists(path) ? path : std::filesystem::path();
 }
 
+std::filesystem::path default_scorer_path() {
+  const auto path = share_folder() / "scorers" / "kvzap-linear-smollm2-135m";
+  return std::filesystem::exists(path / "config.json") ? path : std::filesystem::path();
+}
+
 void ModelFlags::declare(CLI::App& app) {
   app.add_option("--model", model, "GGUF file or Hugging Face folder [the built-in SmolLM2-135M-Instruct]");
   app.add_option("--dtype", dtype, "f32 or bf16: weights and arithmetic [bf16 where the processor has it]");
@@ -165,6 +170,11 @@ DType ModelFlags::weight_type() const {
 DType ModelFlags::cache_type() const {
   if (!kv_dtype.empty()) return parse_dtype("--kv_dtype", kv_dtype);
   return weight_type() == DType::kF32 ? DType::kF32 : DType::kBF16;
+}
+
+std::string ModelFlags::scorer_folder(const std::string& given) const {
+  if (given == "none") return "";
+  return given.empty() && model.empty() ? default_scorer_path().string() : given;
 }
 
 std::shared_ptr<const Tokenizer> open_tokenizer_of(const ModelFiles& files) {

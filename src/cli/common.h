@@ -25,6 +25,12 @@ inline constexpr int kExitInterrupted = 130;
 // Files that come with kvlab, found beside the program (../share/kvlab). Empty path: not there.
 std::filesystem::path default_model_path();
 std::filesystem::path default_corpus_path();
+std::filesystem::path default_scorer_path();  // of the built-in model
+
+inline constexpr const char* kScorerHelp =
+    "folder of a KVzap scorer (config.json, model.safetensors), or none [of the built-in model the one that "
+    "comes "
+    "with it, else none: kvzap is SKIPPED]";
 
 struct ModelFlags {
   std::string model, dtype, kv_dtype;
@@ -37,6 +43,9 @@ struct ModelFlags {
                                     DecodeWeights decode = DecodeWeights::kPacked) const;
   DType weight_type() const;
   DType cache_type() const;
+  // The folder of --kvzap_scorer_model: `given`, "" for none, and when it is not given the scorer that comes
+  // with the built-in model, where that is the model.
+  std::string scorer_folder(const std::string& given) const;
 };
 
 // What to say when `needed` bytes of weights are more than `available` ones; 0 available: not known.

@@ -115,7 +115,7 @@ int run(const Flags& f) {
                           f.context};
   options.run.kv_type = f.model.cache_type();
   RecipeDefaults defaults;
-  defaults.scorer_model = f.kvzap_scorer_model;
+  defaults.scorer_model = f.model.scorer_folder(f.kvzap_scorer_model);
   const MethodSpec spec = resolve_recipe(f.recipe, defaults);
   const ModelFiles files = f.model.open();
   const TokenDocument document = read_input(f, files);
@@ -162,8 +162,7 @@ const CommandInfo kCommandInfo_dump = {
       app.add_option("--protocol", f->protocol, "stream: every token; prefix: the tokens after --context")
           ->capture_default_str();
       app.add_option("--context", f->context, "tokens of context under --protocol prefix [needed there]");
-      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model,
-                     "folder of a KVzap scorer [needed by kvzap]");
+      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model, kScorerHelp);
       app.add_option("--max_length", f->max_length, "tokens to read; 0: all")->capture_default_str();
       app.add_option("--bos", f->data.bos, "yes or no: begin text with BOS [as the tokenizer says]");
       app.add_flag("--beyond_context", f->beyond_context, "allow more tokens than the model's context");

@@ -205,7 +205,7 @@ void show_prompt(const Request& request, const Tokenizer& tokenizer, bool json) 
 int run(const Flags& f) {
   check(f);
   RecipeDefaults defaults;
-  defaults.scorer_model = f.kvzap_scorer_model;
+  defaults.scorer_model = f.model.scorer_folder(f.kvzap_scorer_model);
   const MethodSpec spec = resolve_recipe(f.recipe, defaults);
   const ModelFiles files = f.model.open();
   const auto tokenizer = open_tokenizer_of(files);
@@ -268,7 +268,7 @@ void declare(CLI::App& app, Flags& f) {
                "print the prompt as the model gets it, and stop; with --json its token ids as well");
   app.add_option("--stop", f.stop, "texts that end the generation; they are not printed [none]");
   app.add_flag("--ignore_eos", f.ignore_eos, "go on when the model ends its text");
-  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer [needed by kvzap]");
+  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, kScorerHelp);
   app.add_option("--bos", f.bos, "yes or no: begin the prompt with BOS [as the tokenizer says]");
   app.add_flag("--beyond_context", f.beyond_context, "allow more tokens than the model's context");
   app.add_flag("--json", f.json, "print one JSON object at the end instead of the text");

@@ -52,7 +52,7 @@ void declare_methods(CLI::App& app, Flags& f) {
                  "protected first tokens, for recipes that do not say [as the method says: kvlab list]");
   app.add_option("--sliding_window_size", f.window,
                  "protected newest tokens, for recipes that do not say [as the method says: kvlab list]");
-  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, "folder of a KVzap scorer [needed by kvzap]");
+  app.add_option("--kvzap_scorer_model", f.kvzap_scorer_model, kScorerHelp);
   app.add_option("--seed", f.seed, "first of the five seeds of random methods")->capture_default_str();
   app.add_flag("--repeat_baseline", f.repeat_baseline,
                "run the baseline twice: its losses must be equal to the last bit");
@@ -140,7 +140,7 @@ std::vector<SweepMethod> resolve_methods(const Flags& f) {
   options.defaults.window = f.window;
   options.defaults.every = f.chunk_size;
   options.defaults.seed = static_cast<uint64_t>(f.seed);
-  options.defaults.scorer_model = f.kvzap_scorer_model;
+  options.defaults.scorer_model = f.model.scorer_folder(f.kvzap_scorer_model);
   return sweep_ratios(recipes, options);
 }
 

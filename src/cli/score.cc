@@ -57,7 +57,7 @@ int run(const Flags& f) {
   if (f.extend_size < 0)
     throw UserError(fmt::format("--extend_size {} is out of range (expected 0 or more)", f.extend_size));
   RecipeDefaults defaults;
-  defaults.scorer_model = f.kvzap_scorer_model;
+  defaults.scorer_model = f.model.scorer_folder(f.kvzap_scorer_model);
   const MethodSpec spec = resolve_recipe(f.recipe, defaults);
   if (f.text.empty() == f.ids.empty()) throw UserError("give either --text FILE or --ids FILE.json");
   const ModelFiles files = f.model.open();
@@ -111,8 +111,7 @@ const CommandInfo kCommandInfo_score = {
       app.add_option("--protocol", f->protocol, "stream: every token; prefix: the tokens after --context")
           ->capture_default_str();
       app.add_option("--context", f->context, "tokens of context under --protocol prefix [needed there]");
-      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model,
-                     "folder of a KVzap scorer [needed by kvzap]");
+      app.add_option("--kvzap_scorer_model", f->kvzap_scorer_model, kScorerHelp);
       app.add_option("--max_length", f->max_length, "tokens to read; 0: all")->capture_default_str();
       app.add_option("--extend_size", f->extend_size,
                      "tokens per extend; 0: all at once. The result does not depend on it")

@@ -92,8 +92,7 @@ void CompareFlags::declare(CLI::App& app) {
   app.add_option("--sliding_window_size", window,
                  "protected newest tokens, for recipes that do not say [as the method says: kvlab list]; and "
                  "the window of density_outside_window [128]");
-  app.add_option("--kvzap_scorer_model", kvzap_scorer_model,
-                 "folder of a KVzap scorer (config.json, model.safetensors) [none: kvzap is SKIPPED]");
+  app.add_option("--kvzap_scorer_model", kvzap_scorer_model, kScorerHelp);
   app.add_option("--max_samples", max_samples, "documents to read; 0: all")->capture_default_str();
   app.add_option("--max_length", max_length, "tokens per document; 0: all")->capture_default_str();
   app.add_flag("--beyond_context", beyond_context, "allow documents longer than the model's context");
@@ -173,7 +172,7 @@ std::vector<ChosenMethod> CompareFlags::resolve_methods() const {
   // A learned score is made for thresholds; where --match starts from does not matter.
   if (!match.empty() && !threshold) defaults.kvzap_threshold = 0;
   defaults.seed = static_cast<uint64_t>(seed);
-  defaults.scorer_model = kvzap_scorer_model;
+  defaults.scorer_model = model.scorer_folder(kvzap_scorer_model);
   defaults.densities = by_method("--densities", "free_density", densities);
   if (!is_sweep()) defaults.thresholds = by_method("--thresholds", "threshold", thresholds);
   std::string joined;
@@ -206,6 +205,7 @@ std::vector<ChosenMethod> CompareFlags::resolve_methods() const {
   }
   RecipeDefaults given = defaults;
   given.kvzap_threshold = threshold;
+  given.scorer_model = kvzap_scorer_model == "none" ? "" : kvzap_scorer_model;
   for (const std::string& line : unused_defaults(specs, given)) fmt::print(stderr, "warning: {}\n", line);
   if (controls || !match.empty()) {
     for (MethodSpec& control : control_methods(defaults, !match.empty()))

@@ -39,7 +39,7 @@ struct TrainContext {
   uint64_t seed = 0;
   Values values;  // of the trainer's own fields
   // Where the result comes from, as the caller knows it: command, model, texts. Trainers add to it.
-  nlohmann::ordered_json provenance;
+  nlohmann::ordered_json provenance = nlohmann::ordered_json::object();
   Progress* progress = &silent_progress();
 };
 

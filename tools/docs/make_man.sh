@@ -40,5 +40,17 @@ commands=$("$program" --help | awk '/^Subcommands:/ { on = 1; next } on && /^  [
   for command in $commands; do printf '.BR kvlab\\-%s (1)\n' "$command"; done
 } >>"$folder/kvlab.1"
 for command in $commands; do
-  { "$program" "$command" --help | page "kvlab-$command"; printf '.SH SEE ALSO\n.BR kvlab (1)\n'; } >"$folder/kvlab-$command.1"
+  # Commands such as `train` have subcommands, each with a page of its own.
+  inner=$("$program" "$command" --help | awk '/^Subcommands:/ { on = 1; next } on && /^  [a-z]/ { print $1 }')
+  {
+    "$program" "$command" --help | page "kvlab-$command"
+    printf '.SH SEE ALSO\n.BR kvlab (1)\n'
+    for what in $inner; do printf '.BR kvlab\\-%s\\-%s (1)\n' "$command" "$what"; done
+  } >"$folder/kvlab-$command.1"
+  for what in $inner; do
+    {
+      "$program" "$command" "$what" --help | page "kvlab-$command-$what"
+      printf '.SH SEE ALSO\n.BR kvlab\\-%s (1)\n' "$command"
+    } >"$folder/kvlab-$command-$what.1"
+  done
 done
