@@ -51,7 +51,9 @@ Surrogate Ridge::solve(double alpha) const {
   a.diagonal().array() += alpha;
   const Eigen::MatrixXd b = s.xy - s.x * s.y.transpose() / n;
   const Eigen::LLT<Eigen::MatrixXd, Eigen::Lower> factors(a);
-  if (factors.info() != Eigen::Success)
+  // Rounding can hide a singular matrix from the factorisation, not from its condition.
+  constexpr double kLeastCondition = 1e-15;
+  if (factors.info() != Eigen::Success || !(factors.rcond() > kLeastCondition))
     throw UserError("the ridge regression has no single solution: give a larger --alpha or more text");
   const Eigen::MatrixXd w = factors.solve(b);
   const Eigen::VectorXd bias = (s.y - w.transpose() * s.x) / n;

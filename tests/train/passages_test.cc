@@ -79,7 +79,9 @@ TEST(Passages, AreDrawnInOrderAndBySeed) {
   ASSERT_EQ(drawn.size(), 10u);
   bool same = true;
   for (size_t i = 0; i < 10; ++i) {
-    if (i > 0) EXPECT_GT(drawn[i].first, drawn[i - 1].first);
+    if (i > 0) {
+      EXPECT_GT(drawn[i].first, drawn[i - 1].first);
+    }
     same &= drawn[i].first == other[i].first;
   }
   EXPECT_FALSE(same);
