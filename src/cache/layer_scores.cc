@@ -78,12 +78,11 @@ struct Chunk {
 void add_chunk(const ModelShape& shape, const ChunkAttentionOptions& options, const PeriodicView& view,
                const std::vector<float>& queries, int64_t first, int rows, Chunk& chunk, double* out) {
   const int d = shape.head_dim, group = shape.group();
-  const int queries_in_all = options.fill == ChunkFill::kNothing ? rows : options.chunk;
-  const int keys = options.fill == ChunkFill::kQueriesAndKeys ? options.chunk : rows;
+  const int size = options.padded ? options.chunk : rows;
   const int64_t oldest = view.n - view.queries->recent_rows();
-  chunk.q.assign(static_cast<size_t>(queries_in_all) * group * d, 0.0f);
-  chunk.k.assign(static_cast<size_t>(keys) * d, 0.0f);
-  chunk.visible.assign(static_cast<size_t>(queries_in_all) * group, keys);
+  chunk.q.assign(static_cast<size_t>(size) * group * d, 0.0f);
+  chunk.k.assign(static_cast<size_t>(size) * d, 0.0f);
+  chunk.visible.assign(static_cast<size_t>(size) * group, size);
   chunk.votes.resize(rows);
   for (int r = 0; r < rows; ++r) {
     const int64_t query = view.positions[first + r] - oldest;
@@ -91,7 +90,7 @@ void add_chunk(const ModelShape& shape, const ChunkAttentionOptions& options, co
                 chunk.q.data() + static_cast<size_t>(r) * group * d);
   }
   std::copy_n(view.k + first * d, static_cast<size_t>(rows) * d, chunk.k.data());
-  query_votes({chunk.q.data(), chunk.visible.data(), queries_in_all * group}, chunk.k.data(), keys, d,
+  query_votes({chunk.q.data(), chunk.visible.data(), size * group}, chunk.k.data(), size, d,
               options.scaled ? attention_scale(d) : 1.0f, rows, chunk.scratch, chunk.votes.data());
   for (int r = 0; r < rows; ++r) out[first + r] = chunk.votes[r] / group;
 }
@@ -117,11 +116,6 @@ PeriodicView unprotected_part(const PeriodicView& view, int head_dim) {
   part.k = view.k + begin * head_dim;
   part.v = view.v + begin * head_dim;
   return part;
-}
-
-ChunkFill chunk_fill(const std::string& pad) {
-  if (pad == "none") return ChunkFill::kNothing;
-  return pad == "masked" ? ChunkFill::kQueries : ChunkFill::kQueriesAndKeys;
 }
 
 LayerScores key_leverage(const ModelShape& shape, const LeverageOptions& options,

@@ -26,15 +26,11 @@ struct LeverageOptions {
 LayerScores key_leverage(const ModelShape& shape, const LeverageOptions& options,
                          std::span<const PeriodicView> heads);
 
-// What of an incomplete chunk is filled up with zeros.
-enum class ChunkFill { kNothing, kQueries, kQueriesAndKeys };
 struct ChunkAttentionOptions {
   int chunk = 256;      // entries, from the view's first one on
   bool scaled = false;  // whether q.k is divided by sqrt(head_dim)
-  ChunkFill fill = ChunkFill::kQueriesAndKeys;
+  bool padded = true;   // whether the last chunk is filled up with queries and keys of zeros
 };
-// By the name that recipes have for it: none, masked, kvpress.
-ChunkFill chunk_fill(const std::string& pad);
 // Within each chunk, whatever the order of tokens: the attention that an entry gets from the chunk's queries,
 // summed, and the mean over the group, times the length of its value; then the mean over the entry and its
 // two neighbours, zeros beyond the ends. The views must remember all queries.

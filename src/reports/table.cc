@@ -198,8 +198,7 @@ std::vector<std::string> legend(const std::vector<Row>& rows, const ComparisonRe
   }
   if (has_front(rows)) {
     lines.push_back(fmt::format(
-        "front {}: no other row has at most its NLL and at most its KV bytes seen, and one of them lower",
-        kOnFront));
+        "front {}: no row has less of NLL or KV bytes seen,\n         and no more of the other", kOnFront));
   }
   if (result.interrupted)
     lines.push_back("Interrupted: only the documents that every row finished are counted");

@@ -71,7 +71,7 @@ TEST(ResolveTwoPhase, NamesAndCanonicalText) {
       resolve("two_phase( context = SnapKV(keep=0.5), decode = kvzap_no_sink(threshold=-5) )+bf16");
   EXPECT_EQ(spec.display, "SnapKV(keep=0.5) then KVzap(sinks=0,threshold=-5)+bf16");
   EXPECT_EQ(spec.recipe,
-            "two_phase(context=snapkv(keep=0.5,sinks=0,window=0,at=context,queries=64,kernel=5),"
+            "two_phase(context=snapkv(keep=0.5,sinks=0,window=0,at=context,queries=64,kernel=5,pooling=avg),"
             "decode=kvzap(threshold=-5,sinks=0,every=1))+bf16");
   EXPECT_EQ(resolve("two_phase(context=none,decode=random_validation)").display,
             "none then Random(threshold=1.0)");

@@ -56,9 +56,9 @@ TEST_F(TrainCommand, NamesMistakes) {
     EXPECT_EQ(result.exit_code, 2);
     return result.err;
   };
-  EXPECT_THAT(refused(run_kvlab({"train"})), HasSubstr("expected kvzap"));
+  EXPECT_THAT(refused(run_kvlab({"train"})), HasSubstr("expected duo_attention, expected_attention, kvzap"));
   EXPECT_THAT(refused(run_kvlab({"train", "kvzip"})),
-              HasSubstr("kvlab train kvzip is not known (expected kvzap"));
+              HasSubstr("kvlab train kvzip is not known (expected duo_attention"));
   EXPECT_THAT(
       refused(run_kvlab({"train", "kvzap", "--passage", "3"})),
       HasSubstr(

@@ -126,7 +126,7 @@ Layer attention(int begin, int end, int chunk, double scale, const std::string& 
     for (int first = begin; first < end; first += chunk) {
       const int last = std::min(end, first + chunk), missing = first + chunk - last;
       // What a query of zeros pays each entry.
-      const double evenly = pad == "kvpress" ? 1.0 / chunk : pad == "masked" ? 1.0 / (last - first) : 0;
+      const double evenly = pad == "kvpress" ? 1.0 / chunk : 0;
       for (int g = 0; g < kGroup; ++g) {
         for (int q = first; q < last; ++q) {
           double sum = pad == "kvpress" ? missing : 0;
@@ -151,8 +151,6 @@ Layer attention(int begin, int end, int chunk, double scale, const std::string& 
 TEST(ContextScorers, NonCausalAttentionIsWhatAChunkPaysToItself) {
   expect_near(score("non_causal_attention(keep=0.5,chunk=32)"), attention(0, kTokens, 32, 1, "kvpress"),
               1e-4);
-  expect_near(score("non_causal_attention(keep=0.5,chunk=32,pad=masked)"),
-              attention(0, kTokens, 32, 1, "masked"), 1e-4);
   expect_near(score("non_causal_attention(keep=0.5,chunk=28,scale=yes,pad=none)"),
               attention(0, kTokens, 28, 1 / std::sqrt(double{kDim}), "none"), 1e-4);
   expect_near(score("non_causal_attention(keep=0.5)"), attention(0, kTokens, 256, 1, "kvpress"), 1e-4);

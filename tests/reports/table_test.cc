@@ -160,7 +160,7 @@ TEST(Table, Csv) {
   EXPECT_THAT(lines[2],
               testing::StartsWith("StreamingLLM,\"streaming_llm(sinks=4,window=128)\",3.125,,0.125,,"));
   EXPECT_THAT(lines[2], HasSubstr(",1500000,8,512,OK,"));
-  EXPECT_THAT(lines[4], HasSubstr("SKIPPED,\"says \"\"no\"\"\""));
+  EXPECT_THAT(lines[4], HasSubstr("SKIPPED,,false,\"says \"\"no\"\"\""));
 }
 
 TEST(Table, EmptyComparisonAndFormats) {

@@ -104,8 +104,8 @@ PRESSES: dict[str, Golden] = {
                         note="the sketch of press_inputs.py; in float64"),
     "non_causal@256": Golden("non_causal_attention(keep=0.25,at=context)", lambda c: NonCausalAttnPress(0.75), context=256, scores=ALL),
     "non_causal@320": Golden("non_causal_attention(keep=0.75,at=context)", lambda c: NonCausalAttnPress(0.25), scores=ALL),
-    "non_causal@320 masked": Golden(
-        "non_causal_attention(pad=masked,keep=0.75,at=context)", lambda c: NonCausalAttnPress(0.25), scores=ALL, unpadded=True,
+    "non_causal@320 unpadded": Golden(
+        "non_causal_attention(pad=none,keep=0.75,at=context)", lambda c: NonCausalAttnPress(0.25), scores=ALL, unpadded=True,
         note="the last chunk is not filled up: neither keys nor queries of padding take part"),
     "cap": Golden("cap(keep=0.5,at=context)", lambda c: CapPress(0.5), scores=SINKS),
     "cap sharper": Golden("cap(tau=10,future=64,keep=0.25,at=context)", lambda c: CapPress(0.75, tau=10, n_future_positions=64)),

@@ -20,7 +20,7 @@ namespace {
 std::string known_names() {
   std::string names;
   for (const BudgetInfo* info : registry_budgets()) {
-    if (info->limit) names += (names.empty() ? "" : ", ") + info->name;
+    if (info->limit && !info->bytes) names += (names.empty() ? "" : ", ") + info->name;
   }
   return names;
 }
@@ -29,7 +29,8 @@ std::string known_names() {
 const BudgetInfo& budget_of(const std::string& path, const std::vector<std::string>& names) {
   const BudgetInfo* found = nullptr;
   for (const BudgetInfo* info : registry_budgets()) {
-    if (!info->limit || std::find(names.begin(), names.end(), info->name) == names.end()) continue;
+    if (!info->limit || info->bytes || std::find(names.begin(), names.end(), info->name) == names.end())
+      continue;
     if (found) {
       throw UserError(
           fmt::format("{}: two budgets, '{}' and '{}' (expected one)", path, found->name, info->name));

@@ -29,7 +29,7 @@ class Compactor : public ContextScorer {
   explicit Compactor(const ScorerContext& context)
       : shape_(context.shape),
         attention_{static_cast<int>(context.values.integer("chunk")), context.values.text("scale") == "yes",
-                   chunk_fill(context.values.text("pad"))},
+                   context.values.text("pad") == "kvpress"},
         leverage_{static_cast<int>(context.values.integer("sketch")), context.values.real("ridge"),
                   context.seed} {
     if (context.values.given("blend")) blend_ = context.values.real("blend");
@@ -75,16 +75,14 @@ ScorerInfo describe() {
   info.seeded = true;
   info.sinks = info.context_sinks = 8;
   info.context_window = 4;
-  info.fields = {
-      real_field("blend", {}, 0, 1e6, "weight of the leverage; by default the fraction that goes"),
-      int_field("chunk", int64_t{256}, 1, 4096, "tokens that see each other"),
-      name_field("scale", std::string("no"), {"no", "yes"}, "divide q.k by sqrt(head size)"),
-      name_field(
-          "pad", std::string("kvpress"), {"kvpress", "masked", "none"},
-          "what zeros that fill the last chunk take part in: both as in kvpress, queries only, nothing"),
-      int_field("sketch", int64_t{48}, 0, 1024,
-                "dimensions that keys are projected to at random; 0: none, exact leverage"),
-      real_field("ridge", 0.01, 1e-9, 1e9, "added to the diagonal before inverting")};
+  info.fields = {real_field("blend", {}, 0, 1e6, "weight of the leverage; by default the fraction that goes"),
+                 int_field("chunk", int64_t{256}, 1, 4096, "tokens that see each other"),
+                 name_field("scale", std::string("no"), {"no", "yes"}, "divide q.k by sqrt(head size)"),
+                 name_field("pad", std::string("kvpress"), {"kvpress", "none"},
+                            "whether zeros fill up the last chunk and take part, as in kvpress"),
+                 int_field("sketch", int64_t{48}, 0, 1024,
+                           "dimensions that keys are projected to at random; 0: none, exact leverage"),
+                 real_field("ridge", 0.01, 1e-9, 1e9, "added to the diagonal before inverting")};
   info.no_threshold = "its blend follows from how much goes";
   info.create = [](const ScorerContext& context) { return std::make_unique<Compactor>(context); };
   return info;

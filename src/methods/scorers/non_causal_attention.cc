@@ -10,12 +10,11 @@
 // Differs: as in kvpress, q.k is not divided by sqrt(head size) (scale=yes does), and the last chunk is
 // filled up to `chunk` with queries and keys of zeros that take part: kvpress masks them with -1e-9, where
 // -1e9 was meant, so real queries pay these keys some attention, and each of these queries pays every
-// entry 1 / chunk. pad=masked is what was meant, where such keys get nothing and such queries still pay
-// all entries of the last chunk the same; pad=none leaves the last chunk as short as it is.
+// entry 1 / chunk. pad=none leaves the last chunk as short as it is.
 // Bytes per token: every query of the context is carried until its end (query heads x head size floats per
 // layer), and nothing after it.
 // In kvpress: NonCausalAttnPress (chunk_size=256).
-// Examples: non_causal_attention(keep=0.5) non_causal_attention(keep=0.25,pad=masked)
+// Examples: non_causal_attention(keep=0.5) non_causal_attention(keep=0.25,pad=none)
 // non_causal_attention(keep=0.5,chunk=128,scale=yes)
 #include <algorithm>
 
@@ -30,7 +29,7 @@ class NonCausalAttention : public ContextScorer {
   explicit NonCausalAttention(const ScorerContext& context)
       : shape_(context.shape),
         options_{static_cast<int>(context.values.integer("chunk")), context.values.text("scale") == "yes",
-                 chunk_fill(context.values.text("pad"))} {}
+                 context.values.text("pad") == "kvpress"} {}
 
   int recent_queries() const override { return kAllQueries; }
 
@@ -56,12 +55,10 @@ ScorerInfo describe() {
   info.formula =
       "score_j = z(mean over neighbours of j of ||v_j|| mean over the group of sum over q of a_qj)";
   info.kind = ScorerKind::kContext;
-  info.fields = {
-      int_field("chunk", int64_t{256}, 1, 4096, "tokens that see each other"),
-      name_field("scale", std::string("no"), {"no", "yes"}, "divide q.k by sqrt(head size)"),
-      name_field(
-          "pad", std::string("kvpress"), {"kvpress", "masked", "none"},
-          "what zeros that fill the last chunk take part in: both as in kvpress, queries only, nothing")};
+  info.fields = {int_field("chunk", int64_t{256}, 1, 4096, "tokens that see each other"),
+                 name_field("scale", std::string("no"), {"no", "yes"}, "divide q.k by sqrt(head size)"),
+                 name_field("pad", std::string("kvpress"), {"kvpress", "none"},
+                            "whether zeros fill up the last chunk and take part, as in kvpress")};
   info.create = [](const ScorerContext& context) { return std::make_unique<NonCausalAttention>(context); };
   return info;
 }
