@@ -10,6 +10,7 @@
 
 namespace kvlab {
 
+// The defaults are those of KVzap's reference code, made for a million samples.
 struct MlpOptions {
   int hidden = 0;
   int epochs = 15;
