@@ -23,40 +23,47 @@
 #include <vector>
 
 #include "cache/wrapper.h"
-#include "kernels/gemm.h"
+#include "kernels/sgemm.h"
+#include "tensor/buffer.h"
 
 namespace kvlab {
 
 namespace {
 
+constexpr int kRows = 64;  // entries whose outputs are held at a time
+
+// In partial sums side by side, which become a vector.
+float sum_of_absolutes(const float* x, int count) {
+  constexpr int kLanes = 16;
+  float lanes[kLanes] = {};
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) lanes[l] += std::abs(x[i + l]);
+  }
+  float sum = 0;
+  for (; i < count; ++i) sum += std::abs(x[i]);
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
 // norms[i] = mean over the group's query heads of the sum of absolute values of v_i W_g.
 void output_norms(const ActingHeads& unit, const ActingHead& head, std::vector<float>& norms) {
-  static thread_local GemmScratch scratch;
   static thread_local Buffer<float> products;
   const ModelShape& shape = *unit.shape;
   const int d = shape.head_dim, hidden = shape.hidden, group = shape.group();
-  const float* projection = unit.output.data() + int64_t{1} * head.head * group * d * hidden;
-  // Row g * hidden + o of the weight: what makes output o of query head g.
-  const PackedMatrix weight(
-      [&](int first, int rows, float* out) {
-        for (int r = first; r < first + rows; ++r) {
-          const float* column = projection + int64_t{1} * (r / hidden) * d * hidden + r % hidden;
-          for (int i = 0; i < d; ++i) *out++ = column[int64_t{1} * i * hidden];
-        }
-      },
-      group * hidden, d, DType::kF32);
   const auto live = static_cast<int>(head.positions.size());
-  const int outputs = group * hidden;
-  products.reserve_discard(static_cast<size_t>(kGemmRows) * outputs);
-  norms.resize(static_cast<size_t>(live));
-  for (int first = 0; first < live; first += kGemmRows) {
-    const int rows = std::min(kGemmRows, live - first);
-    linear(weight, head.v + int64_t{1} * first * d, d, rows, products.data(), outputs, scratch);
-    for (int r = 0; r < rows; ++r) {
-      const float* row = products.data() + int64_t{1} * r * outputs;
-      double sum = 0;
-      for (int o = 0; o < outputs; ++o) sum += std::abs(row[o]);
-      norms[static_cast<size_t>(first + r)] = static_cast<float>(sum / group);
+  products.reserve_discard(static_cast<size_t>(kRows) * hidden);
+  norms.assign(static_cast<size_t>(live), 0.0f);
+  for (int g = 0; g < group; ++g) {
+    const float* projection = unit.output.data() + int64_t{1} * (head.head * group + g) * d * hidden;
+    for (int first = 0; first < live; first += kRows) {
+      const int rows = std::min(kRows, live - first);
+      multiply(rows, hidden, d, {head.v + int64_t{1} * first * d, d}, {projection, hidden}, products.data(),
+               hidden);
+      for (int r = 0; r < rows; ++r) {
+        const float sum = sum_of_absolutes(products.data() + int64_t{1} * r * hidden, hidden);
+        norms[static_cast<size_t>(first + r)] += sum / static_cast<float>(group);
+      }
     }
   }
 }

@@ -19,7 +19,8 @@
 
 #include "cache/wrapper.h"
 #include "kernels/elementwise.h"
-#include "kernels/gemm.h"
+#include "kernels/sgemm.h"
+#include "tensor/buffer.h"
 
 namespace kvlab {
 
@@ -34,6 +35,8 @@ void unit_keys(const ActingHead& head, std::span<const int32_t> indices, int d, 
   }
 }
 
+constexpr size_t kRows = 64;  // entries that go, compared at a time
+
 // For each entry that goes the most similar one that stays, and how similar it is.
 struct Matches {
   std::vector<int32_t> target;  // index in the head
@@ -42,24 +45,20 @@ struct Matches {
 
 Matches match(const ActingHead& head, std::span<const int32_t> going, std::span<const int32_t> staying,
               int d) {
-  static thread_local GemmScratch scratch;
-  static thread_local Buffer<float> products, rows;
-  // Few different sizes, since each has a program of its own. Rows beyond the entries are zero, and not read.
-  const auto columns = static_cast<int>((staying.size() + kGemmRows - 1) / kGemmRows) * kGemmRows;
-  std::vector<float> keys(static_cast<size_t>(columns) * d);
+  static thread_local Buffer<float> keys, products, rows;
+  const auto columns = static_cast<int>(staying.size());
+  keys.reserve_discard(staying.size() * static_cast<size_t>(d));
   unit_keys(head, staying, d, keys.data());
-  const PackedMatrix weight(keys.data(), columns, d, DType::kF32);
-  products.reserve_discard(static_cast<size_t>(kGemmRows) * columns);
-  rows.reserve_discard(static_cast<size_t>(kGemmRows) * d);
+  products.reserve_discard(kRows * staying.size());
+  rows.reserve_discard(kRows * static_cast<size_t>(d));
   Matches matches;
-  for (size_t first = 0; first < going.size(); first += kGemmRows) {
-    const std::span<const int32_t> some =
-        going.subspan(first, std::min<size_t>(kGemmRows, going.size() - first));
+  for (size_t first = 0; first < going.size(); first += kRows) {
+    const std::span<const int32_t> some = going.subspan(first, std::min(kRows, going.size() - first));
     unit_keys(head, some, d, rows.data());
-    linear(weight, rows.data(), d, static_cast<int>(some.size()), products.data(), columns, scratch);
+    multiply(static_cast<int>(some.size()), columns, d, {rows.data(), d}, {keys.data(), d, true},
+             products.data(), columns);
     for (size_t r = 0; r < some.size(); ++r) {
-      const Maximum best =
-          first_maximum(products.data() + r * static_cast<size_t>(columns), static_cast<int>(staying.size()));
+      const Maximum best = first_maximum(products.data() + r * staying.size(), columns);
       matches.target.push_back(staying[static_cast<size_t>(std::max(best.index, 0))]);
       matches.similarity.push_back(best.value);
     }
