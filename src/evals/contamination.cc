@@ -65,9 +65,12 @@ void Contamination::look_up(const NamedRecord& named, std::vector<int64_t>& plac
                             TrainedOnThis& row) const {
   const TrainedOn& record = *named.record;
   if (std::find(vocabularies_.begin(), vocabularies_.end(), record.vocabulary()) == vocabularies_.end()) {
+    std::string known;
+    for (const int64_t vocabulary : vocabularies_)
+      known += (known.empty() ? "" : " or ") + std::to_string(vocabulary);
     row.unknown.push_back(
         fmt::format("the record of {} is in ids of another tokenizer: its vocabulary has {}, this one {}",
-                    named.what, record.vocabulary(), fmt::join(vocabularies_, " or ")));
+                    named.what, record.vocabulary(), known));
     return;
   }
   int64_t found = 0;
