@@ -18,7 +18,9 @@ int passage_size(const TrainContext& context) {
   return static_cast<int>(most > 0 ? std::min(wanted, most * 4 / 5) : wanted);
 }
 
-std::vector<Passage> passages_of(const TrainContext& context, int64_t skipped) {
+}  // namespace
+
+std::vector<Passage> passages_to_read(const TrainContext& context, int64_t skipped) {
   const int size = passage_size(context);
   std::vector<Passage> all = cut_passages(context.texts, size, context.seed);
   std::erase_if(all, [&](const Passage& passage) { return passage.length <= skipped; });
@@ -26,14 +28,14 @@ std::vector<Passage> passages_of(const TrainContext& context, int64_t skipped) {
     int64_t tokens = 0;
     for (const TrainText& text : context.texts) tokens += static_cast<int64_t>(text.tokens.size());
     throw UserError(
-        fmt::format("--data_path: {} tokens give no passage of about {}; give more text or a smaller "
+        fmt::format("--data_path: {} tokens give no passage of about {} tokens; give more text or a smaller "
                     "--passage_tokens",
                     tokens, size));
   }
   return draw_passages(all, context.values.integer("passages"), context.seed + 1);
 }
 
-std::vector<int32_t> tokens_of(const TrainContext& context, const Passage& passage) {
+std::vector<int32_t> tokens_to_read(const TrainContext& context, const Passage& passage) {
   std::vector<int32_t> tokens;
   if (context.tokenizer && context.tokenizer->add_bos() && context.tokenizer->bos() >= 0)
     tokens.push_back(context.tokenizer->bos());
@@ -41,8 +43,6 @@ std::vector<int32_t> tokens_of(const TrainContext& context, const Passage& passa
   tokens.insert(tokens.end(), first, first + passage.length);
   return tokens;
 }
-
-}  // namespace
 
 FieldList passage_fields(int64_t passages, int64_t tokens) {
   return {int_field("passages", passages, 1, 1 << 24, "passages to read, drawn from the text"),
@@ -52,7 +52,7 @@ FieldList passage_fields(int64_t passages, int64_t tokens) {
 
 std::optional<QueryMoments> moments_of_texts(const TrainContext& context, QueryMoments::Form form,
                                              int64_t skipped) {
-  const std::vector<Passage> passages = passages_of(context, skipped);
+  const std::vector<Passage> passages = passages_to_read(context, skipped);
   const ModelShape shape = shape_of(context.model->config());
   const auto method = make_method(no_compression(), shape);
   const auto moments = std::make_shared<QueryMoments>(shape, form, skipped);
@@ -61,7 +61,7 @@ std::optional<QueryMoments> moments_of_texts(const TrainContext& context, QueryM
     CacheOptions options;
     options.type = context.cache_type;
     options.tap = moments;
-    Session(context.model, method, options).extend(tokens_of(context, passages[i]));
+    Session(context.model, method, options).extend(tokens_to_read(context, passages[i]));
     context.progress->step(static_cast<int64_t>(i) + 1);
   }
   context.progress->end();

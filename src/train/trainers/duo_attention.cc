@@ -14,35 +14,12 @@
 #include "format/trained_on.h"
 #include "results/atomic_file.h"
 #include "train/head_scores.h"
-#include "train/passages.h"
+#include "train/text_queries.h"
 #include "train/trainer.h"
 
 namespace kvlab {
 
 namespace {
-
-std::vector<Passage> passages_of(const TrainContext& context) {
-  // Passages may be a quarter longer than asked for, and the model must be able to read them.
-  const int64_t wanted = context.values.integer("passage_tokens"), most = context.model->config().context;
-  const auto size = static_cast<int>(most > 0 ? std::min(wanted, most * 4 / 5) : wanted);
-  const std::vector<Passage> all = cut_passages(context.texts, size, context.seed);
-  if (all.empty()) {
-    throw UserError(
-        fmt::format("--data_path: the texts give no passage of about {} tokens; give more text or a smaller "
-                    "--passage_tokens",
-                    size));
-  }
-  return draw_passages(all, context.values.integer("passages"), context.seed + 1);
-}
-
-std::vector<int32_t> tokens_of(const TrainContext& context, const Passage& passage) {
-  std::vector<int32_t> tokens;
-  if (context.tokenizer && context.tokenizer->add_bos() && context.tokenizer->bos() >= 0)
-    tokens.push_back(context.tokenizer->bos());
-  const auto first = context.texts[passage.text].tokens.begin() + passage.first;
-  tokens.insert(tokens.end(), first, first + passage.length);
-  return tokens;
-}
 
 // The mean over the passages; nothing when the user asked to stop.
 std::vector<double> measure(const TrainContext& context, const std::vector<Passage>& passages) {
@@ -56,7 +33,7 @@ std::vector<double> measure(const TrainContext& context, const std::vector<Passa
     CacheOptions options;
     options.type = context.cache_type;
     options.tap = directions;
-    Session(context.model, method, options).extend(tokens_of(context, passages[i]));
+    Session(context.model, method, options).extend(tokens_to_read(context, passages[i]));
     const std::vector<double> scores = directions->scores(positions);
     for (size_t h = 0; h < mean.size(); ++h) mean[h] += scores[h] / static_cast<double>(passages.size());
     context.progress->step(static_cast<int64_t>(i) + 1);
@@ -91,7 +68,7 @@ std::vector<std::string> lines_of(const ModelShape& shape, const std::vector<dou
 }
 
 TrainReport run(const TrainContext& context) {
-  const std::vector<Passage> passages = passages_of(context);
+  const std::vector<Passage> passages = passages_to_read(context);
   const std::vector<double> scores = measure(context, passages);
   if (scores.empty()) return {false, {}};
   const ModelShape shape = shape_of(context.model->config());
