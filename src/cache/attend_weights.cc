@@ -64,7 +64,6 @@ void KvCache::attend_by_weights(const LayerBlock& piece, int chain, AttendScratc
     for (int h = 0; h < chain_heads_; ++h) expire(piece.layer, first_head + h, n);
     if (acts && policy.acts(n)) act_on_chain(piece, first_head, n, policy, scratch);
   }
-  if (!rotary_) return;
   for (int h = 0; h < chain_heads_; ++h) remember_queries(piece, first_head + h, 0, piece.rows);
 }
 

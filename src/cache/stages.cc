@@ -41,6 +41,7 @@ QueryMemory& KvCache::query_memory(Stage& stage, int layer, int head) {
 }
 
 void KvCache::remember_queries(const LayerBlock& piece, int head, int first_row, int rows) {
+  if (!rotary_) return;  // no stage wants queries
   const int d = method_->shape.head_dim;
   const float* q = piece.q + static_cast<int64_t>(head) * method_->shape.group() * d;
   const RotaryTable& rotary = *(method_->shape.window(piece.layer) > 0 ? window_rotary_ : rotary_);
