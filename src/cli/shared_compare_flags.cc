@@ -84,7 +84,11 @@ void CompareFlags::declare(CLI::App& app) {
       "results of an earlier --match (folder or matched_on.json) that the recipes' budgets are from: "
       "rows are marked TRAINED-ON-THIS when its calibration documents are among those compared [none]");
   app.add_flag("--controls", controls,
-               "add an oracle that knows the future, recency and a sliding window to measure methods by");
+               "add an oracle that knows the future, recency and a sliding window to measure methods by")
+      ->excludes(app.add_flag("--no_controls", no_controls, "add no controls though --match is given"));
+  app.add_option("--leave_out", leave_out,
+                 "names left out of 'all', as 'oracle cam' when time is short [none]")
+      ->type_name("NAME");
   app.add_option("--chunk_size", chunk_size,
                  "tokens between two actions of a method; 1 is exact [1; 128 for periodic methods]");
   app.add_option("--sinks", sinks,
@@ -191,13 +195,16 @@ std::vector<ChosenMethod> CompareFlags::resolve_methods() const {
       recipes.push_back(print_recipe(swept));
     }
   }
+  std::string left_out;
+  for (const std::string& text : leave_out) left_out += text + " ";
   std::vector<ChosenMethod> chosen;
   for (const std::string& recipe : recipes) {
     if (recipe != kAllMethods) {
       chosen.push_back({resolve_recipe(recipe, defaults)});
       continue;
     }
-    for (ChosenMethod& method : every_method(defaults)) chosen.push_back(std::move(method));
+    for (ChosenMethod& method : every_method(defaults, split_recipes(left_out)))
+      chosen.push_back(std::move(method));
   }
   std::vector<MethodSpec> specs;
   for (const ChosenMethod& method : chosen) {
@@ -207,7 +214,7 @@ std::vector<ChosenMethod> CompareFlags::resolve_methods() const {
   given.kvzap_threshold = threshold;
   given.scorer_model = kvzap_scorer_model == "none" ? "" : kvzap_scorer_model;
   for (const std::string& line : unused_defaults(specs, given)) fmt::print(stderr, "warning: {}\n", line);
-  if (controls || !match.empty()) {
+  if ((controls || !match.empty()) && !no_controls) {
     for (MethodSpec& control : control_methods(defaults, !match.empty()))
       chosen.push_back({std::move(control), false, true});
   }

@@ -20,14 +20,15 @@ struct CompareFlags {
   DataFlags data;
   std::string margin, output_dir = "kvlab_results", kvzap_scorer_model;
   std::string match, matched_on, thresholds, densities, protocol = "stream", sort = "given", format = "text";
-  std::vector<std::string> methods;
+  std::vector<std::string> methods, leave_out;
   std::optional<double> threshold;
   double compression_ratio = 0.5;
   std::optional<int64_t> sinks, window;
   std::optional<int64_t> chunk_size;
   std::optional<std::string> memory;  // as given
   int64_t max_samples = 0, max_length = 0, context = 0, num_gpus = 0, seed = 0, match_documents = 0;
-  bool controls = false, no_heatmaps = false, no_plots = false, no_long_range = false, token_nll = false;
+  bool controls = false, no_controls = false, no_heatmaps = false, no_plots = false, no_long_range = false,
+       token_nll = false;
   bool beyond_context = false, quiet = false;
 
   void declare(CLI::App& app);

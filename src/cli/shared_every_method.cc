@@ -45,9 +45,21 @@ std::vector<std::string> every_name() {
   return names;
 }
 
-std::vector<ChosenMethod> every_method(const RecipeDefaults& defaults) {
+std::vector<ChosenMethod> every_method(const RecipeDefaults& defaults,
+                                       const std::vector<std::string>& left_out) {
+  const std::vector<std::string> names = every_name();
+  const auto among = [](const std::vector<std::string>& list, const std::string& name) {
+    return std::find(list.begin(), list.end(), name) != list.end();
+  };
+  for (const std::string& name : left_out) {
+    if (among(names, name)) continue;
+    const std::string near = nearest_name(name, names);
+    throw UserError("--leave_out '" + name + "' is no method of 'all'" +
+                    (near.empty() ? " (`kvlab list` shows them)" : "; did you mean '" + near + "'?"));
+  }
   std::vector<ChosenMethod> methods;
-  for (const std::string& name : every_name()) {
+  for (const std::string& name : names) {
+    if (among(left_out, name)) continue;
     try {
       methods.push_back({resolve_recipe(name, defaults), true});
     } catch (const UserError& error) {

@@ -22,7 +22,9 @@ struct ChosenMethod {
 // (external_evictions) are left out.
 std::vector<std::string> every_name();
 
-// Each of them with the run's defaults; one that these do not suit has the reason in `skip`.
-std::vector<ChosenMethod> every_method(const RecipeDefaults& defaults);
+// Each of them but those left out, with the run's defaults; one that these do not suit has the reason in
+// `skip`. Throws UserError when a name to leave out is not among them.
+std::vector<ChosenMethod> every_method(const RecipeDefaults& defaults,
+                                       const std::vector<std::string>& left_out);
 
 }  // namespace kvlab

@@ -62,6 +62,27 @@ TEST_F(CompareMatch, ControlsWithoutMatching) {
   EXPECT_TRUE(row(summary(), "Knorm").at("match").is_null());
 }
 
+TEST_F(CompareMatch, MatchingWithoutControls) {
+  const std::string data = place_.documents("data.jsonl", {200, 200});
+  ASSERT_EQ(compare({"--methods", "recency", "--match", "bytes_seen=0.4", "--no_controls"}, data).exit_code,
+            0);
+  const json written = summary();
+  for (const json& method : written.at("methods"))
+    EXPECT_EQ(method.at("control"), false) << method.at("name");
+  EXPECT_EQ(row(written, "Recency").at("status"), "OK");
+}
+
+TEST_F(CompareMatch, AllButWhatIsLeftOut) {
+  const std::string data = place_.documents("data.jsonl", {40});
+  ASSERT_EQ(compare({"--methods", "all", "--leave_out", "oracle cam"}, data).exit_code, 0);
+  const json written = summary();
+  for (const json& method : written.at("methods")) {
+    EXPECT_NE(method.at("name"), "Oracle");
+    EXPECT_NE(method.at("name"), "CaM");
+  }
+  EXPECT_EQ(row(written, "Recency").at("status"), "OK");
+}
+
 TEST_F(CompareMatch, AFallbackNamesWhatItEquals) {
   const std::string data = place_.documents("data.jsonl", {100});
   ASSERT_EQ(compare({"--methods", "h2o(size=36,sinks=4,window=32) streaming_llm(sinks=4,window=32)"}, data)
@@ -89,6 +110,7 @@ TEST_F(CompareMatch, Mistakes) {
   refused({"--match", "bytes_seen=0.5", "--match_documents", "2"}, "leaves none to compare on");
   refused({"--methods", "knorm", "--match", "bytes_seen=0.5", "--thresholds", "-2,-3"},
           "finds the thresholds itself");
+  refused({"--methods", "all", "--leave_out", "orakel"}, "did you mean 'oracle'");
 }
 
 }  // namespace
