@@ -83,9 +83,12 @@ void CompareFlags::declare(CLI::App& app) {
       "--matched_on", matched_on,
       "results of an earlier --match (folder or matched_on.json) that the recipes' budgets are from: "
       "rows are marked TRAINED-ON-THIS when its calibration documents are among those compared [none]");
-  app.add_flag("--controls", controls,
-               "add an oracle that knows the future, recency and a sliding window to measure methods by")
-      ->excludes(app.add_flag("--no_controls", no_controls, "add no controls though --match is given"));
+  app.add_flag(
+         "--controls", controls,
+         "add an oracle that knows the future, recency and a sliding window to measure methods by [with "
+         "--match alone]")
+      ->excludes(
+          app.add_flag("--no_controls", no_controls, "add no controls though --match is given [added]"));
   app.add_option("--leave_out", leave_out,
                  "names left out of 'all', as 'oracle cam' when time is short [none]")
       ->type_name("NAME");
